@@ -1,0 +1,147 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <algorithm>
+#include <cassert>
+#include <chrono>
+#include <condition_variable>
+#include <mutex>
+#include <stop_token>
+#include <utility>
+
+#include <weir/clock.hpp>
+#include <weir/deadline.hpp>
+
+namespace weir::inline v0::detail {
+
+/// Where one waiter sleeps until it is unparked or its deadline is reached.
+///
+/// Model          One token: `unpark` puts it, `park_until` takes it.  An unpark that comes first is not
+/// lost. Thread safety  `unpark` from any thread; `park_until` from one thread at a time. Lifetime `unpark`
+/// touches nothing of the parker after the waiter can have seen the token, so a waiter on
+///                the stack may leave as soon as `park_until` has returned true.
+class parker final : public timer_target {
+ public:
+  parker() = default;
+  parker(const parker&) = delete;
+  parker& operator=(const parker&) = delete;
+  ~parker() = default;
+
+  void unpark() noexcept {
+    const std::lock_guard lock{mutex_};
+    token_ = true;
+    signal_.notify_one();  // under the lock: the waiter may destroy this parker once it is free
+  }
+
+  /// Waits for the token and takes it.  False if `until` is reached on `clock` first.
+  template <monotonic_clock Clock>
+  [[nodiscard]] bool park_until(const Clock& clock, deadline until) {
+    if constexpr (waking_clock<Clock>) {
+      if (until.is_never()) return wait(clock, until);
+      clock.wake_at(until.time(), *this);
+      const bool unparked = wait(clock, until);
+      clock.forget(*this);
+      return unparked;
+    } else {
+      return wait(clock, until);
+    }
+  }
+
+  /// The time has come: look at the clock again.
+  void wake() noexcept override {
+    const std::lock_guard lock{mutex_};
+    time_passed_ = true;
+    signal_.notify_one();
+  }
+
+ private:
+  template <monotonic_clock Clock>
+  [[nodiscard]] bool wait(const Clock& clock, deadline until) {
+    for (;;) {
+      if (take_token()) return true;
+      // The clock is read without the lock: a waking clock calls `wake` under a lock of its own.
+      const duration left = until.remaining(clock.now());
+      if (left == duration::zero()) return take_token();
+      std::unique_lock lock{mutex_};
+      if (waking_clock<Clock> || until.is_never()) {
+        signal_.wait(lock, [this] { return token_ || time_passed_; });
+      } else {
+        signal_.wait_for(lock, std::min<duration>(left, longest_nap), [this] { return token_; });
+      }
+    }
+  }
+
+  /// Takes the token if there is one; otherwise forgets what a clock said before the next look at it.
+  [[nodiscard]] bool take_token() noexcept {
+    const std::lock_guard lock{mutex_};
+    time_passed_ = false;
+    return std::exchange(token_, false);
+  }
+
+  /// The standard library adds the wait to its own clock's reading; an hour cannot overflow that.
+  static constexpr duration longest_nap = std::chrono::hours{1};
+
+  std::mutex mutex_;  // a leaf: nothing else is locked while it is held
+  std::condition_variable signal_;
+  bool token_ = false;        // guarded by mutex_
+  bool time_passed_ = false;  // guarded by mutex_
+};
+
+/// One who waits in a `wait_list`; lives on the stack of the waiting call.
+struct waiter {
+  parker park;
+  waiter* previous = nullptr;  // guarded by the lock of the component
+  waiter* next = nullptr;      // guarded by the lock of the component
+  bool linked = false;         // guarded by the lock of the component
+};
+
+/// A first-in-first-out list of waiters, guarded by the lock of the component that owns it.
+///
+/// The protocol, all of it under that lock but the sleep itself:
+///   waiter   push_back(w); unlock; sleep(w, ...); lock; look at what was granted to w; if nothing was:
+///   remove(w); granter  w = front(); remove(*w); record the grant in w; w->park.unpark(); unlock.
+/// The unpark stays under the lock: a waiter that woke by itself must take the lock, sees its grant and
+/// leaves only after the granter is done with it.  A waiter that gives up removes itself under the same lock,
+/// so a grant is either seen by it or never made to it.
+class wait_list {
+ public:
+  [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  [[nodiscard]] waiter* front() const noexcept { return head_; }
+
+  void push_back(waiter& w) noexcept {
+    assert(!w.linked && "a waiter stands in one list at a time");
+    w.previous = tail_;
+    w.next = nullptr;
+    w.linked = true;
+    (tail_ ? tail_->next : head_) = &w;
+    tail_ = &w;
+  }
+
+  /// No effect on a waiter that is not in the list.
+  void remove(waiter& w) noexcept {
+    if (!w.linked) return;
+    (w.previous ? w.previous->next : head_) = w.next;
+    (w.next ? w.next->previous : tail_) = w.previous;
+    w.previous = w.next = nullptr;
+    w.linked = false;
+  }
+
+ private:
+  waiter* head_ = nullptr;
+  waiter* tail_ = nullptr;
+};
+
+/// What ended a sleep.  Whatever it was, a grant may have come at the same instant: look at it under the lock
+/// first.
+enum class wake_reason { unparked, deadline_reached, stop_requested };
+
+/// Sleeps on `w` until it is unparked, `until` is reached on `clock`, or a stop is requested.
+/// Must be called without any lock.
+template <monotonic_clock Clock>
+[[nodiscard]] wake_reason sleep(waiter& w, const Clock& clock, deadline until, const std::stop_token& stop) {
+  const std::stop_callback on_stop{stop, [&w]() noexcept { w.park.unpark(); }};
+  if (!w.park.park_until(clock, until)) return wake_reason::deadline_reached;
+  return stop.stop_requested() ? wake_reason::stop_requested : wake_reason::unparked;
+}
+
+}  // namespace weir::inline v0::detail

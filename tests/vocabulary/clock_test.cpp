@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <catch2/catch_test_macros.hpp>
+#include <catch2/matchers/catch_matchers_exception.hpp>
+
+#include <string>
+
+#include <weir/clock.hpp>
+#include <weir/deadline.hpp>
+#include <weir/testing/manual_clock.hpp>
+#include <weir/version.hpp>
+
+using namespace std::chrono_literals;
+using weir::deadline;
+using weir::duration;
+using weir::time_point;
+using weir::testing::manual_clock;
+
+TEST_CASE("the version string is made of the three numbers", "[version]") {
+  CHECK(weir::version_string == std::to_string(weir::version_major) + "." +
+                                    std::to_string(weir::version_minor) + "." +
+                                    std::to_string(weir::version_patch));
+}
+
+TEST_CASE("adding to an instant saturates at both ends of time", "[clock]") {
+  const time_point start{5ns};
+  CHECK(weir::saturating_add(start, 7ns) == time_point{12ns});
+  CHECK(weir::saturating_add(start, -7ns) == time_point{-2ns});
+  CHECK(weir::saturating_add(start, duration::max()) == time_point::max());
+  CHECK(weir::saturating_add(time_point{-5ns}, duration::min()) == time_point::min());
+}
+
+TEST_CASE("elapsed time is never negative and never overflows", "[clock]") {
+  CHECK(weir::elapsed(time_point{3ns}, time_point{10ns}) == 7ns);
+  CHECK(weir::elapsed(time_point{10ns}, time_point{3ns}) == 0ns);
+  CHECK(weir::elapsed(time_point{-5ns}, time_point::max()) == duration::max());
+  CHECK(weir::elapsed(time_point::min(), time_point::max()) == duration::max());
+}
+
+TEST_CASE("the coarse clock shares the epoch of the steady clock", "[clock]") {
+  const time_point before = weir::steady_clock::now();
+  const time_point coarse = weir::coarse_clock::now();
+  CHECK(coarse <= weir::steady_clock::now());
+  CHECK(before - coarse < 1s);
+}
+
+TEST_CASE("a deadline is reached at its instant exactly", "[deadline]") {
+  const deadline at = deadline::after(time_point{100ns}, 50ns);
+  CHECK_FALSE(at.reached(time_point{149ns}));
+  CHECK(at.reached(time_point{150ns}));
+  CHECK(at.remaining(time_point{149ns}) == 1ns);
+  CHECK(at.remaining(time_point{151ns}) == 0ns);
+}
+
+TEST_CASE("never is later than every deadline and is never reached", "[deadline]") {
+  CHECK(deadline::never().is_never());
+  CHECK(deadline{} == deadline::never());
+  CHECK_FALSE(deadline::never().reached(time_point::max()));
+  CHECK(deadline::never().remaining(time_point{}) == duration::max());
+  CHECK(deadline::after(time_point{1ns}, duration::max()).is_never());
+  CHECK(earliest(deadline::never(), time_point{3ns}) == deadline{time_point{3ns}});
+}
+
+TEST_CASE("a manual clock moves only by hand, forward or back", "[manual_clock]") {
+  manual_clock clock{time_point{1s}};
+  const auto view = clock.source();
+  CHECK(view.now() == time_point{1s});
+  clock.advance(500ms);
+  CHECK(view.now() == time_point{1500ms});
+  clock.set(time_point{1ms});
+  CHECK(view.now() == time_point{1ms});
+  CHECK_THROWS_WITH(clock.advance(-1ns),
+                    "manual_clock: advance must not be negative, got -1 ns; set() moves back");
+}
