@@ -1,0 +1,217 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <algorithm>
+#include <bit>
+#include <compare>
+#include <cstdint>
+#include <limits>
+#include <numeric>
+#include <optional>
+#include <stdexcept>
+#include <string>
+
+#include <weir/clock.hpp>
+
+namespace weir::inline v0 {
+
+/// What becomes of the tokens held, or of the debt, when a bucket is reconfigured.
+enum class held_tokens : std::uint8_t {
+  keep,          ///< as many as before, at most the new burst
+  proportional,  ///< the same share of the burst; a debt is kept as it is
+  additive,      ///< as many more, or fewer, as the burst has grown or shrunk; makes no debt
+  reset,         ///< as if newly made
+};
+
+namespace detail {
+
+/// floor(a * b / c), saturating at the ends of int64, for b >= 0 and c > 0.  The product has 128 bits.
+[[nodiscard]] constexpr std::int64_t multiply_divide(std::int64_t a, std::int64_t b,
+                                                     std::int64_t c) noexcept {
+  __extension__ using wide = __int128;
+  const wide product = static_cast<wide>(a) * b;
+  wide quotient = product / c;
+  if (quotient * c > product) --quotient;
+  if (quotient > std::numeric_limits<std::int64_t>::max()) return std::numeric_limits<std::int64_t>::max();
+  if (quotient < std::numeric_limits<std::int64_t>::min()) return std::numeric_limits<std::int64_t>::min();
+  return static_cast<std::int64_t>(quotient);
+}
+
+/// Rate and burst of a bucket in whole numbers.
+///
+/// Model       The rate is `speed` / `cost` tokens a nanosecond in lowest terms.  A tick is 1/speed of a
+///             nanosecond, so a nanosecond is `speed` ticks, a token is `cost` ticks, and no sum of either is
+///             ever rounded.  speed 0: nothing is refilled (a token is one tick of a clock that stands);
+///             cost 0: unlimited.
+/// Invariants  L1  speed <= 2^31 and burst * cost <= 2^61: every sum of the core stays below 2^63.
+struct bucket_limits {
+  std::int64_t speed = 0;
+  std::int64_t cost = 0;
+  std::int64_t burst = 0;
+
+  static constexpr std::int64_t speed_limit = std::int64_t{1} << 31;
+  static constexpr std::int64_t capacity_limit = std::int64_t{1} << 61;
+
+  /// `tokens` for every `per` nanoseconds.  Throws std::invalid_argument for what is not a bucket.
+  [[nodiscard]] static constexpr bucket_limits of(std::int64_t tokens, std::int64_t per, std::int64_t burst) {
+    require(tokens >= 0, "rate must not be negative, got ", tokens);
+    require(per > 0, "rate must be for a positive duration, got nanoseconds: ", per);
+    require(burst > 0, "burst must be positive, got ", burst);
+    if (tokens == 0) {
+      require(burst <= capacity_limit, "burst must not exceed 2^61, got ", burst);
+      return {0, 1, burst};
+    }
+    const std::int64_t common = std::gcd(tokens, per);
+    const bucket_limits limits{tokens / common, per / common, burst};
+    require(limits.speed <= speed_limit, "rate must have at most 2^31 tokens in lowest terms, got ",
+            limits.speed);
+    require(limits.burst <= capacity_limit / limits.cost,
+            "burst x duration of the rate in lowest terms must not exceed 2^61 ns, got a burst of ", burst);
+    return limits;
+  }
+
+  /// No limit at all; the burst is ignored.
+  [[nodiscard]] static constexpr bucket_limits none() noexcept { return {1, 0, 0}; }
+
+  [[nodiscard]] constexpr bool unlimited() const noexcept { return cost == 0; }
+  [[nodiscard]] constexpr std::int64_t capacity() const noexcept { return burst * cost; }
+
+ private:
+  static constexpr void require(bool holds, const char* what, std::int64_t got) {
+    if (!holds) throw std::invalid_argument{std::string{"token_bucket: "} + what + std::to_string(got)};
+  }
+};
+
+/// An instant to the tick: `whole` and `part` ticks, 0 <= part < speed.
+struct bucket_instant {
+  time_point whole;
+  std::int64_t part = 0;
+
+  friend constexpr auto operator<=>(const bucket_instant&, const bucket_instant&) noexcept = default;
+};
+
+/// What a request comes to.  `full_at` is the new state if it is granted.
+struct bucket_answer {
+  std::int64_t full_at;
+  std::int64_t excess;  ///< ticks by which the request comes too early; <= 0: it fits now
+};
+
+/// The pure core of the token bucket: state and arithmetic, the time handed in.
+///
+/// Model       GCRA.  The state is one instant, `full_at`, when the bucket will be full again, in ticks from
+///             `origin`:  tokens(t) = burst - max(0, full_at - t) / cost.
+/// Invariants  I1  Any window of w ns grants at most burst + floor(w * speed / cost) tokens, exactly.
+///             I2  What is refused changes nothing.
+///             I3  An instant before `origin` is taken for `origin`; time handed in backwards only makes the
+///                 answer stricter.
+/// Range       t <= 2^60 ticks after `origin`, else `rebase` first; debt <= 2^61; with L1 every sum fits.
+/// Source      ITU-T I.371 (generic cell rate algorithm), virtual scheduling.
+struct bucket_core {
+  bucket_limits limits;
+  time_point origin;
+  std::int64_t full_at = 0;
+
+  static constexpr std::int64_t range = std::int64_t{1} << 60;
+  static constexpr std::int64_t reach = std::int64_t{1} << 61;  ///< how far ahead may be booked
+
+  /// A bucket that holds `tokens` <= burst at `now`.
+  [[nodiscard]] static constexpr bucket_core holding(bucket_limits limits, time_point now,
+                                                     std::int64_t tokens) noexcept {
+    return {limits, now, limits.capacity() - tokens * limits.cost};
+  }
+
+  [[nodiscard]] constexpr bool in_range(time_point now) const noexcept {
+    const auto width = std::bit_width(static_cast<std::uint64_t>(limits.speed));
+    return elapsed(origin, now).count() <= (range >> width);
+  }
+
+  /// Ticks from the origin to `now`, which must be in range.
+  [[nodiscard]] constexpr std::int64_t ticks(time_point now) const noexcept {
+    return elapsed(origin, now).count() * limits.speed;
+  }
+
+  /// Moves the origin to `now`, exactly, however far away it is.
+  constexpr void rebase(time_point now) noexcept {
+    const std::int64_t passed = elapsed(origin, now).count();
+    if (limits.speed != 0) {
+      full_at = passed > full_at / limits.speed ? 0 : full_at - passed * limits.speed;
+    }
+    origin = std::max(origin, now);
+  }
+
+  /// `n` tokens, 0 < n <= burst, at `now`.
+  [[nodiscard]] constexpr bucket_answer ask(time_point now, std::int64_t n) const noexcept {
+    const std::int64_t t = ticks(now);
+    const std::int64_t next = std::max(full_at, t) + n * limits.cost;
+    return {next, next - t - limits.capacity()};
+  }
+
+  /// How long it takes until `excess` ticks have passed, rounded up; empty: never.
+  [[nodiscard]] constexpr std::optional<duration> wait_for(std::int64_t excess) const noexcept {
+    if (excess <= 0) return duration::zero();
+    if (limits.speed == 0) return std::nullopt;
+    if (limits.speed == 1) return duration{excess};
+    return duration{(excess - 1) / limits.speed + 1};
+  }
+
+  /// Ticks held at `now`, negative in debt.
+  [[nodiscard]] constexpr std::int64_t held(time_point now) const noexcept {
+    return limits.capacity() - std::max<std::int64_t>(0, full_at - ticks(now));
+  }
+
+  /// Whole tokens held at `now`, negative in debt.
+  [[nodiscard]] constexpr std::int64_t tokens(time_point now) const noexcept {
+    const std::int64_t h = held(now);
+    return h >= 0 ? h / limits.cost : -((-h - 1) / limits.cost + 1);
+  }
+
+  /// Gives `amount` ticks back, up to the burst.
+  constexpr void refund(time_point now, std::int64_t amount) noexcept {
+    full_at = std::max(full_at - amount, ticks(now));
+  }
+
+  /// The instant when `excess` ticks from `now` have passed; `now` itself if none are missing.
+  [[nodiscard]] constexpr bucket_instant instant(time_point now, std::int64_t excess) const noexcept {
+    if (excess <= 0 || limits.speed == 0) return {now, 0};
+    return {saturating_add(now, duration{excess / limits.speed}), excess % limits.speed};
+  }
+
+  /// What a booking of `n` tokens that acts at `act` may give back: what no later booking leans on.
+  /// `newest` is the latest instant that was booked.
+  [[nodiscard]] constexpr std::int64_t refundable(std::int64_t n, bucket_instant act,
+                                                  bucket_instant newest) const noexcept {
+    const std::int64_t amount = n * limits.cost;
+    if (newest.whole < act.whole || limits.speed == 0) return amount;
+    const std::int64_t apart = elapsed(act.whole, newest.whole).count();
+    // So far apart that nothing is left, and perhaps too far to multiply.
+    if (apart > amount / limits.speed + 1) return 0;
+    return std::clamp<std::int64_t>(amount - (apart * limits.speed + newest.part - act.part), 0, amount);
+  }
+
+  /// Settles at `now` under the old limits, then goes on under `next` with what `kept` makes of the tokens.
+  constexpr void reconfigure(time_point now, bucket_limits next, held_tokens kept,
+                             std::int64_t reset_to) noexcept {
+    rebase(now);
+    const std::int64_t old = held(origin);
+    std::int64_t tokens_now = next.capacity();
+    if (kept == held_tokens::reset) {
+      tokens_now = reset_to * next.cost;
+    } else if (!limits.unlimited() && !next.unlimited()) {
+      tokens_now = multiply_divide(old, next.cost, limits.cost);
+      if (kept == held_tokens::proportional && old > 0) {
+        tokens_now = multiply_divide(old, next.capacity(), limits.capacity());
+      } else if (kept == held_tokens::additive) {
+        // As many are missing as before; a smaller burst takes tokens away, but makes no debt.
+        const std::int64_t least = std::min<std::int64_t>(0, tokens_now);
+        const std::int64_t missing = limits.capacity() - old;
+        tokens_now = std::max(least, next.capacity() + multiply_divide(-missing, next.cost, limits.cost));
+      }
+    }
+    limits = next;
+    full_at = limits.capacity() - std::clamp(tokens_now, -reach, limits.capacity());
+  }
+};
+
+}  // namespace detail
+
+}  // namespace weir::inline v0
