@@ -68,7 +68,7 @@ struct cost_formula {
 class tree {
  public:
   /// Throws std::invalid_argument that names the node and the field if a node is not valid, a key stands
-  /// twice, a prerequisite does not exist or leads back to its node.
+  /// twice, a prerequisite does not exist, leads back to its node or can never be met.
   explicit tree(std::vector<node> nodes, cost_formula cost = {});
 
   /// In order of sort_order, then key.
@@ -94,6 +94,9 @@ class tree {
   [[nodiscard]] std::int64_t rate_milli(const unlock_levels& unlocked) const;
 
  private:
+  void check_acyclic() const;
+  void check_reachable() const;
+
   std::vector<node> nodes_;
   std::map<std::string, std::size_t, std::less<>> by_key_;
   cost_formula cost_;
