@@ -40,7 +40,7 @@ std::vector<header> headers() {
 int layer(std::string_view name) {
   static const std::map<std::string, int, std::less<>> layers{
       {"clock.hpp", 0},         {"deadline.hpp", 0},        {"refusal.hpp", 0},       {"outcome.hpp", 0},
-      {"stats.hpp", 0},         {"observer.hpp", 0},        {"version.hpp", 0},       {"ttl_cache.hpp", 2},
+      {"stats.hpp", 0},         {"observer.hpp", 0},        {"version.hpp", 0},       {"ttl_cache_types.hpp", 1}, {"ttl_cache.hpp", 2},
       {"task_gate.hpp", 2},     {"bounded_queue.hpp", 2},   {"token_bucket.hpp", 2},  {"circuit_breaker.hpp", 2},
       {"single_flight.hpp", 2}, {"retry.hpp", 2},           {"adaptive_limit.hpp", 2}, {"keyed.hpp", 3},
       {"batcher.hpp", 3},       {"event_bus.hpp", 3},       {"resource_pool.hpp", 3}, {"pipeline.hpp", 5},

@@ -1,0 +1,92 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <concepts>
+#include <cstddef>
+#include <memory>
+#include <unordered_set>
+#include <utility>
+
+namespace weir::inline v0::detail {
+
+/// A key on its way to an index, hashed already: the user's hash runs once a call and under no lock.
+template <class K>
+struct probe {
+  const K& key;
+  std::size_t hash;
+};
+
+/// Hash of what stands in an index: the one it was stored with.
+struct stored_hash {
+  using is_transparent = void;
+
+  template <class T>
+  std::size_t operator()(const std::shared_ptr<T>& stored) const noexcept {
+    return stored->hash;
+  }
+  template <class T>
+  std::size_t operator()(const T* stored) const noexcept {
+    return stored->hash;
+  }
+  template <class K>
+  std::size_t operator()(const probe<K>& wanted) const noexcept {
+    return wanted.hash;
+  }
+};
+
+/// Equality in an index.  Only a probe asks the user's comparison; two that stand in the index are equal if
+/// they are the same object, so that insertion and removal of a known one run no user code and cannot fail.
+template <class Equal>
+struct stored_equal {
+  using is_transparent = void;
+
+  template <class T>
+  bool operator()(const std::shared_ptr<T>& a, const std::shared_ptr<T>& b) const noexcept {
+    return a == b;
+  }
+  template <class T>
+  bool operator()(const T* a, const std::shared_ptr<T>& b) const noexcept {
+    return a == b.get();
+  }
+  template <class T>
+  bool operator()(const std::shared_ptr<T>& a, const T* b) const noexcept {
+    return a.get() == b;
+  }
+  template <class T, class K>
+  bool operator()(const std::shared_ptr<T>& stored, const probe<K>& wanted) const {
+    return stored->hash == wanted.hash && equal(stored->key, wanted.key);
+  }
+  template <class T, class K>
+  bool operator()(const probe<K>& wanted, const std::shared_ptr<T>& stored) const {
+    return stored->hash == wanted.hash && equal(stored->key, wanted.key);
+  }
+
+  [[no_unique_address]] Equal equal;
+};
+
+/// Shared objects by key; `T` has `key` and `hash`.
+template <class T, class Equal>
+using key_index = std::unordered_set<std::shared_ptr<T>, stored_hash, stored_equal<Equal>>;
+
+template <class Hash, class Equal>
+concept transparent_lookup = requires {
+  typename Hash::is_transparent;
+  typename Equal::is_transparent;
+};
+
+/// What a key may be looked up by: itself, what converts to it, anything if hash and equality are
+/// transparent.
+template <class K, class Key, class Hash, class Equal>
+concept lookup_key = transparent_lookup<Hash, Equal> || std::convertible_to<const K&, Key>;
+
+/// The key to look up: `key` itself where no conversion is needed, else one made from it.
+template <class Key, class Hash, class Equal, class K>
+decltype(auto) as_lookup_key(const K& key) {
+  if constexpr (std::same_as<K, Key> || transparent_lookup<Hash, Equal>) {
+    return (key);
+  } else {
+    return Key(key);
+  }
+}
+
+}  // namespace weir::inline v0::detail
