@@ -14,7 +14,7 @@ WITH limits AS MATERIALIZED (
          set_config('statement_timeout', $2, true) AS statement_timeout
 )
 SELECT p.cycle FROM progression.pot p, limits
-WHERE limits.lock_timeout IS NOT NULL AND limits.statement_timeout IS NOT NULL
+WHERE p.id = 1 AND limits.lock_timeout IS NOT NULL AND limits.statement_timeout IS NOT NULL
 FOR UPDATE OF p)";
 
 /// A whole batch: $1 to $7 are arrays, one element an engagement, (origin, event id) unique; $8 the instant,
@@ -26,7 +26,7 @@ WITH limits AS MATERIALIZED (
   SELECT set_config('lock_timeout', $9, true) AS lock_timeout
 ), present AS MATERIALIZED (
   SELECT p.cycle, p.filled, p.goal_node, p.goal_level, p.goal_cost
-  FROM progression.pot p, limits WHERE limits.lock_timeout IS NOT NULL
+  FROM progression.pot p, limits WHERE p.id = 1 AND limits.lock_timeout IS NOT NULL
   FOR UPDATE OF p
 ), input AS MATERIALIZED (
   SELECT * FROM unnest($1::smallint[], $2::text[], $3::text[], $4::text[], $5::text[], $6::bigint[], $7::bigint[])
@@ -50,6 +50,7 @@ WITH limits AS MATERIALIZED (
 ), raised AS (
   UPDATE progression.pot p SET filled = p.filled + sums.points, lifetime = p.lifetime + sums.points
   FROM (SELECT sum(points)::bigint AS points FROM entered HAVING count(*) > 0) sums
+  WHERE p.id = 1
   RETURNING p.filled
 )
 SELECT present.cycle, coalesce(raised.filled, present.filled), present.goal_node, present.goal_level,
@@ -57,7 +58,7 @@ SELECT present.cycle, coalesce(raised.filled, present.filled), present.goal_node
 FROM present LEFT JOIN raised ON true LEFT JOIN entered ON true)";
 
 inline constexpr const char* read_pot =
-    "SELECT cycle, filled, goal_node, goal_level, goal_cost FROM progression.pot";
+    "SELECT cycle, filled, goal_node, goal_level, goal_cost FROM progression.pot WHERE id = 1";
 
 /// Under the pot's lock: whether the session is open, has the option, has the user's vote.
 inline constexpr const char* look_at_session = R"(
@@ -80,7 +81,7 @@ WITH ballot AS (
   FROM ballot WHERE o.id = ballot.option
 ), entered AS (
   INSERT INTO progression.ledger (origin, event_id, user_id, metric, value, points, cycle, recorded_at)
-  SELECT 1, $7, $3, 'vote_cast', 1, $5::bigint, p.cycle, ballot.voted_at FROM ballot, progression.pot p
+  SELECT 1, $7, $3, 'vote_cast', 1, $5::bigint, p.cycle, ballot.voted_at FROM ballot, progression.pot p WHERE p.id = 1
 ), credited AS (
   INSERT INTO progression.users AS u (id, username, points)
   SELECT $3, $4, $5::bigint FROM ballot
@@ -88,6 +89,7 @@ WITH ballot AS (
   SET username = coalesce(nullif(excluded.username, ''), u.username), points = u.points + excluded.points
 ), raised AS (
   UPDATE progression.pot p SET filled = p.filled + $5::bigint, lifetime = p.lifetime + $5::bigint FROM ballot
+  WHERE p.id = 1
 )
 SELECT count(*) FROM ballot)";
 
@@ -96,7 +98,7 @@ SELECT count(*) FROM ballot)";
 inline constexpr const char* read_world = R"(
 WITH session AS (SELECT * FROM progression.sessions WHERE status <> 'completed')
 SELECT 'p' AS kind, 0::bigint AS place, cycle AS id, goal_node AS name, goal_level::bigint AS level, filled AS number,
-       goal_cost AS first, NULL::bigint AS second FROM progression.pot
+       goal_cost AS first, NULL::bigint AS second FROM progression.pot WHERE id = 1
 UNION ALL
 SELECT 'u', 0, 0, node, max(level), 0, NULL, NULL FROM progression.unlocks GROUP BY node
 UNION ALL
@@ -146,7 +148,8 @@ ORDER BY t.place)";
 inline constexpr const char* write_pot = R"(
 UPDATE progression.pot
 SET cycle = $1::bigint, filled = $2::bigint, goal_node = nullif($3, ''),
-    goal_level = nullif($4, '')::integer, goal_cost = nullif($5, '')::bigint)";
+    goal_level = nullif($4, '')::integer, goal_cost = nullif($5, '')::bigint
+WHERE id = 1)";
 
 inline constexpr const char* is_unlocked =
     "SELECT EXISTS (SELECT FROM progression.unlocks WHERE node = $1 AND level = $2::integer)";
@@ -170,7 +173,8 @@ SELECT l.entries, l.points, p.filled, c.cost, c.discarded, p.cycle, c.paid,
 FROM progression.pot p,
      (SELECT count(*) AS entries, coalesce(sum(points), 0)::bigint AS points FROM progression.ledger) l,
      (SELECT count(*) AS paid, coalesce(sum(cost), 0)::bigint AS cost, coalesce(sum(discarded), 0)::bigint AS discarded
-      FROM progression.cycles) c)";
+      FROM progression.cycles) c
+WHERE p.id = 1)";
 
 inline constexpr const char* count_events =
     "SELECT count(*) FROM progression.ledger WHERE origin = 0 AND starts_with(event_id, $1)";

@@ -7,7 +7,7 @@ CREATE TABLE progression.users (
 );
 
 CREATE TABLE progression.pot (
-  singleton boolean PRIMARY KEY DEFAULT true CHECK (singleton),
+  id smallint PRIMARY KEY DEFAULT 1 CHECK (id = 1),
   cycle bigint NOT NULL DEFAULT 1 CHECK (cycle >= 1),
   filled bigint NOT NULL DEFAULT 0 CHECK (filled >= 0),
   lifetime bigint NOT NULL DEFAULT 0 CHECK (lifetime >= filled),  -- sum of the ledger: bounds every other sum
