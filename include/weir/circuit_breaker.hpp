@@ -1,0 +1,430 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <atomic>
+#include <concepts>
+#include <cstdint>
+#include <exception>
+#include <functional>
+#include <mutex>
+#include <optional>
+#include <random>
+#include <stdexcept>
+#include <string>
+#include <type_traits>
+#include <utility>
+#include <vector>
+
+#include <weir/clock.hpp>
+#include <weir/detail/circuit_breaker_core.hpp>
+#include <weir/observer.hpp>
+#include <weir/outcome.hpp>
+#include <weir/refusal.hpp>
+#include <weir/stats.hpp>
+
+namespace weir::inline v0 {
+
+struct circuit_breaker_stats {
+  std::uint64_t successes = 0;    ///< results recorded, by verdict
+  std::uint64_t failures = 0;     ///< "
+  std::uint64_t ignored = 0;      ///< " and permits that were dropped
+  std::uint64_t slow = 0;         ///< of the successes and failures
+  std::uint64_t late = 0;         ///< results of an earlier generation: they changed nothing
+  std::uint64_t refused = 0;      ///< calls refused
+  std::uint64_t opened = 0;       ///< moves to open
+  std::uint64_t events_lost = 0;  ///< moves not reported: the observer blocked for 64 of them
+  breaker_state state = breaker_state::closed;
+  std::uint64_t window_calls = 0;   ///< in the window now, or the probes reported
+  std::uint64_t window_failed = 0;  ///< "
+  std::uint64_t window_slow = 0;    ///< "
+};
+
+namespace detail {
+
+template <class R>
+inline constexpr bool returns_outcome = false;
+template <class T>
+inline constexpr bool returns_outcome<outcome<T>> = true;
+
+}  // namespace detail
+
+/// The classifier of `call` that is used if none is given: what throws has failed, a refusal of a policy
+/// inside says nothing about the callee, anything else is a success.
+struct default_classifier {
+  template <class R>
+  [[nodiscard]] constexpr call_verdict operator()([[maybe_unused]] const R& result) const noexcept {
+    if constexpr (std::same_as<R, std::exception_ptr>) {
+      return call_verdict::failure;
+    } else if constexpr (detail::returns_outcome<R>) {
+      return result.has_value() ? call_verdict::success : call_verdict::ignore;
+    } else {
+      return call_verdict::success;
+    }
+  }
+};
+
+/// Refuses calls that are expected to fail, until a few probes have shown otherwise.
+///
+/// Model          One word {generation, state}; counts and windows (detail/circuit_breaker_core.hpp) under a
+///                lock.  Admission reads the word: closed passes, open is refused with one load and the
+///                clock.
+/// Invariants     I1  closed opens at the recorded result that reaches a threshold, not before, not after.
+///                I2  open refuses until its wait is over; half_open admits at most `probes`.
+///                I3  A result counts in the generation that admitted it, or not at all.
+///                I4  No lost permit keeps the breaker half_open.
+/// Ordering       Publishes nothing: a permit orders no memory of the caller.
+/// Thread safety  Every member from any thread, except the destructor.
+/// When not to    For one call in many that fails on its own account: classify that as a success.
+template <monotonic_clock Clock = steady_clock, class Observer = no_observer>
+  requires refusal_observer<Observer> && transition_observer<Observer, breaker_state>
+class basic_circuit_breaker {
+ public:
+  class [[nodiscard]] permit;
+
+  /// Starts closed.  Throws std::invalid_argument unless the options are as they say.
+  explicit basic_circuit_breaker(const circuit_breaker_options& options = {}, Clock clock = {},
+                                 Observer observer = {})
+      : core_{seeded(options)}, clock_{std::move(clock)}, observer_{std::move(observer)} {
+    if constexpr (listens) pending_.reserve(most_pending);
+    timed_.store(options.slow.has_value(), std::memory_order_relaxed);  // [relaxed] nobody else is here yet
+    word_.store(word_of(core_), std::memory_order_relaxed);             // [relaxed] likewise
+  }
+
+  basic_circuit_breaker(const basic_circuit_breaker&) = delete;
+  basic_circuit_breaker& operator=(const basic_circuit_breaker&) = delete;
+  /// No call may be in progress and no permit alive.
+  ~basic_circuit_breaker() = default;
+
+  /// Admits one call, or refuses it with `circuit_open`.
+  ///
+  /// \return     A permit to report the result with; dropped, it reports `ignore`.  The refusal says when the
+  ///             next probe may pass; zero where nothing is known (half_open, forced_open).
+  /// Complexity  closed: one load, and the clock if slow calls are judged.  open: one load and the clock.
+  /// Blocking    Never waits; half_open holds one short lock.
+  outcome<permit> try_acquire() noexcept {
+    // [A] acquire, pairs with [B]: who sees `open` sees when it ends.
+    const std::uint64_t word = word_.load(std::memory_order_acquire);
+    switch (state_of(word)) {
+      case breaker_state::closed:
+      case breaker_state::metrics_only:
+        // [relaxed] A call that began before slow calls were judged is not judged.
+        return issue(word, timed_.load(std::memory_order_relaxed));
+      case breaker_state::disabled:
+        return issue(word, false);
+      case breaker_state::forced_open:
+        return refuse({refusal_reason::circuit_open});
+      case breaker_state::open: {
+        const time_point now = clock_.now();
+        const time_point until = reopen_at();
+        if (now < until) return refuse({refusal_reason::circuit_open, elapsed(now, until)});
+        break;
+      }
+      case breaker_state::half_open:
+        break;
+    }
+    return admit();
+  }
+
+  /// `f()` if a call is admitted; its result is classified and handed on.
+  ///
+  /// \param classify  For results, called as classify(const R&), and for exceptions, as
+  ///                  classify(const std::exception_ptr&); where it cannot be called so, `default_classifier`
+  ///                  decides.  Returns a call_verdict.
+  /// \return          An outcome of what f returns (an outcome of f's own passes as it is), or the refusal.
+  /// Exceptions       What f throws, once it is recorded.  What the classifier throws; the call then counts
+  /// as
+  ///                  ignored.
+  template <class F, class Classifier = default_classifier>
+  auto call(F&& f, Classifier&& classify = {}) {
+    using result = std::invoke_result_t<F>;
+    using value = std::remove_cvref_t<result>;
+    using answer = std::conditional_t<detail::returns_outcome<value>, value, outcome<value>>;
+    outcome<permit> admitted = try_acquire();
+    if (!admitted) return answer{admitted.error()};
+    answer given = [&]() -> answer {
+      try {
+        if constexpr (std::is_void_v<result>) {
+          std::invoke(std::forward<F>(f));
+          return answer{};
+        } else {
+          return answer{std::invoke(std::forward<F>(f))};
+        }
+      } catch (...) {
+        judge(std::move(*admitted), classify, std::current_exception());
+        throw;
+      }
+    }();
+    if constexpr (std::is_void_v<result>) {
+      std::move(*admitted).success();
+    } else if constexpr (std::same_as<answer, value>) {
+      judge(std::move(*admitted), classify, given);
+    } else {
+      judge(std::move(*admitted), classify, *given);
+    }
+    return given;
+  }
+
+  /// The state at this moment; moves on if the time has come.
+  breaker_state state() noexcept { return state_at(clock_.now()); }
+
+  breaker_state state_at(time_point now) noexcept {
+    const std::uint64_t word = word_.load(std::memory_order_acquire);  // [A] acquire, pairs with [B]
+    const breaker_state seen = state_of(word);
+    const bool may_move =
+        seen == breaker_state::half_open || (seen == breaker_state::open && now >= reopen_at());
+    if (!may_move) return seen;
+    return locked([&] {
+      core_.advance(now, sink());
+      return core_.state();
+    });
+  }
+
+  /// The state as last moved to, without a look at the clock.
+  [[nodiscard]] breaker_state state_approx() const noexcept {
+    // [relaxed] Only the value is wanted.
+    return state_of(word_.load(std::memory_order_relaxed));
+  }
+
+  /// Moves by hand, in a new generation with nothing recorded.  To the same state: the same, but no event;
+  /// open then waits once more.
+  /// Exceptions  std::invalid_argument for closed -> half_open and metrics_only -> open, half_open.
+  void transition_to(breaker_state to) {
+    const bool legal = locked([&] {
+      if (!detail::legal_move(core_.state(), to)) return false;
+      core_.move(clock_.now(), to, sink());
+      return true;
+    });
+    if (!legal) {
+      throw std::invalid_argument{"circuit_breaker: state must be one that can follow, got " +
+                                  std::string{to_string(to)}};
+    }
+  }
+
+  void force_open() { transition_to(breaker_state::forced_open); }
+  void disable() { transition_to(breaker_state::disabled); }
+  void metrics_only() { transition_to(breaker_state::metrics_only); }
+  /// Closed, with nothing recorded.
+  void reset() { transition_to(breaker_state::closed); }
+
+  /// Goes on with other options, for everybody at the same instant.
+  ///
+  /// The state stays, and the wait of an open breaker; a window of another shape begins empty, the same shape
+  /// is judged anew at the next result; half_open begins anew.
+  /// Exceptions  std::invalid_argument as from the constructor, std::bad_alloc; nothing is then changed.
+  void reconfigure(const circuit_breaker_options& options) {
+    detail::circuit_core::prepared next{options};
+    locked([&] {
+      core_.reconfigure(next);
+      // [relaxed] as in try_acquire.
+      timed_.store(options.slow.has_value(), std::memory_order_relaxed);
+    });
+  }
+
+  [[nodiscard]] circuit_breaker_stats stats() const noexcept {
+    const std::lock_guard lock{mutex_};
+    circuit_breaker_stats s = counts_;
+    const detail::window_totals seen = core_.totals(clock_.now());
+    s.late = late_.value();
+    s.refused = refused_.value();
+    s.state = core_.state();
+    s.window_calls = seen.calls;
+    s.window_failed = seen.failed;
+    s.window_slow = seen.slow;
+    return s;
+  }
+
+ private:
+  static constexpr bool listens = !std::same_as<Observer, no_observer>;
+  static constexpr std::size_t most_pending = 64;
+
+  struct event {
+    breaker_state from;
+    breaker_state to;
+  };
+
+  /// {generation, state}.  61 bits of generation do not come round.
+  static std::uint64_t word_of(const detail::circuit_core& core) noexcept {
+    return core.generation() << 3 | static_cast<std::uint64_t>(core.state());
+  }
+  static breaker_state state_of(std::uint64_t word) noexcept { return static_cast<breaker_state>(word & 7); }
+
+  static circuit_breaker_options seeded(circuit_breaker_options options) {
+    if (!options.seed && options.open_for_jitter > 0.0) options.seed = std::random_device{}();
+    return options;
+  }
+
+  [[nodiscard]] time_point reopen_at() const noexcept {
+    // [relaxed] Written before the word that was read with [A]; if newer than that, so is the breaker.
+    return time_point{duration{reopen_at_.load(std::memory_order_relaxed)}};
+  }
+
+  outcome<permit> issue(std::uint64_t word, bool timed) noexcept {
+    return permit{*this, word, timed ? std::optional{clock_.now()} : std::nullopt};
+  }
+
+  refusal refuse(refusal why) noexcept {
+    refused_.add();
+    observer_.on_refused(why);
+    return why;
+  }
+
+  outcome<permit> admit() noexcept {
+    std::uint64_t word = 0;
+    time_point now;
+    const detail::circuit_core::admission answer = locked([&] {
+      now = clock_.now();
+      const auto a = core_.admit(now, sink());
+      word = word_of(core_);
+      return a;
+    });
+    if (!answer.granted) return refuse(answer.why);
+    return permit{*this, word, now};
+  }
+
+  /// What `core_` calls for each move, under the lock.
+  auto sink() noexcept {
+    return [this](breaker_state from, breaker_state to) noexcept {
+      if (to == breaker_state::open) ++counts_.opened;
+      if constexpr (listens) {
+        if (pending_.size() < most_pending) {
+          pending_.push_back({from, to});
+        } else {
+          ++counts_.events_lost;
+        }
+      }
+    };
+  }
+
+  /// f() under the lock; then the word is published and the observer told, in order, outside of it.
+  template <class F>
+  auto locked(F&& f) noexcept {
+    std::unique_lock lock{mutex_};
+    if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
+      f();
+      publish(lock);
+    } else {
+      const auto result = f();
+      publish(lock);
+      return result;
+    }
+  }
+
+  void publish(std::unique_lock<std::mutex>& lock) noexcept {
+    // [relaxed] Published by [B].
+    reopen_at_.store(core_.reopen_at().time_since_epoch().count(), std::memory_order_relaxed);
+    const std::uint64_t word = word_of(core_);
+    // [relaxed] Only the holder of the lock writes the word.
+    if (word != word_.load(std::memory_order_relaxed)) {
+      word_.store(word, std::memory_order_release);  // [B] release, pairs with [A]
+    }
+    if constexpr (listens) {
+      // One thread at a time reports; what others add meanwhile it reports too.
+      if (reporting_) return;
+      reporting_ = true;
+      while (!pending_.empty()) {
+        const event e = pending_.front();
+        pending_.erase(pending_.begin());
+        lock.unlock();
+        observer_.on_transition(e.from, e.to);
+        lock.lock();
+      }
+      reporting_ = false;
+    }
+  }
+
+  void finish(std::uint64_t word, const std::optional<time_point>& began, call_verdict verdict) noexcept {
+    // [relaxed] Compared again under the lock.
+    if (word_.load(std::memory_order_relaxed) != word) {
+      late_.add();
+      return;
+    }
+    if (state_of(word) == breaker_state::disabled) return;
+    locked([&] {
+      if (word_of(core_) != word) {
+        late_.add();
+        return;
+      }
+      const time_point now = clock_.now();
+      const auto& slow_calls = core_.options().slow;
+      const bool slow = slow_calls && began && elapsed(*began, now) > slow_calls->longer_than;
+      if (verdict == call_verdict::ignore) {
+        ++counts_.ignored;
+      } else {
+        ++(verdict == call_verdict::success ? counts_.successes : counts_.failures);
+        counts_.slow += slow ? 1 : 0;
+      }
+      core_.record(now, verdict, slow, sink());
+    });
+  }
+
+  template <class Classifier, class R>
+  static void judge(permit&& p, Classifier& classify, const R& result) {
+    if constexpr (std::is_invocable_r_v<call_verdict, Classifier&, const R&>) {
+      std::move(p).report(std::invoke(classify, result));
+    } else {
+      std::move(p).report(default_classifier{}(result));
+    }
+  }
+
+  alignas(64) std::atomic<std::uint64_t> word_{0};
+  std::atomic<duration::rep> reopen_at_{0};  // ns; when an open breaker admits its first probe
+  std::atomic<bool> timed_{false};           // slow calls are judged
+
+  mutable std::mutex mutex_;
+  mutable detail::circuit_core core_;  // guarded by mutex_; reading ages it
+  circuit_breaker_stats counts_;       // guarded by mutex_; those that are counted there
+  std::vector<event> pending_;         // guarded by mutex_; moves not reported yet
+  bool reporting_ = false;             // guarded by mutex_
+  event_counter late_;
+  event_counter refused_;
+  [[no_unique_address]] Clock clock_;
+  [[no_unique_address]] Observer observer_;
+};
+
+/// The right to one call.  Exactly one verb ends it; destroyed before, it counts as ignored.
+///
+/// Thread safety  As a plain value; may be ended from another thread.
+/// Lifetime       Must not outlive the breaker.
+template <monotonic_clock Clock, class Observer>
+  requires refusal_observer<Observer> && transition_observer<Observer, breaker_state>
+class [[nodiscard]] basic_circuit_breaker<Clock, Observer>::permit {
+ public:
+  permit(permit&& other) noexcept
+      : breaker_{std::exchange(other.breaker_, nullptr)}, word_{other.word_}, began_{other.began_} {}
+  permit& operator=(permit&& other) noexcept {
+    if (this != &other) {
+      end(call_verdict::ignore);
+      breaker_ = std::exchange(other.breaker_, nullptr);
+      word_ = other.word_;
+      began_ = other.began_;
+    }
+    return *this;
+  }
+  ~permit() { end(call_verdict::ignore); }
+
+  void success() && noexcept { end(call_verdict::success); }
+  void failure() && noexcept { end(call_verdict::failure); }
+  void ignore() && noexcept { end(call_verdict::ignore); }
+  /// No effect, like the three above, on a permit that has ended or was moved from.
+  void report(call_verdict verdict) && noexcept { end(verdict); }
+
+  /// Whether it can still be reported on.
+  [[nodiscard]] explicit operator bool() const noexcept { return breaker_ != nullptr; }
+
+ private:
+  friend basic_circuit_breaker;
+  permit(basic_circuit_breaker& breaker, std::uint64_t word, std::optional<time_point> began) noexcept
+      : breaker_{&breaker}, word_{word}, began_{began} {}
+
+  void end(call_verdict verdict) noexcept {
+    if (auto* const breaker = std::exchange(breaker_, nullptr)) breaker->finish(word_, began_, verdict);
+  }
+
+  basic_circuit_breaker* breaker_;
+  std::uint64_t word_;  // of the moment it was issued
+  std::optional<time_point> began_;
+};
+
+using circuit_breaker = basic_circuit_breaker<>;
+
+}  // namespace weir::inline v0

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: BSL-1.0
+#pragma once
+
+#include <algorithm>
+#include <cstddef>
+#include <cstdint>
+#include <vector>
+
+#include <weir/clock.hpp>
+
+namespace weir::inline v0::detail {
+
+/// What a window has seen.
+struct window_totals {
+  std::uint64_t calls = 0;
+  std::uint64_t failed = 0;
+  std::uint64_t slow = 0;
+
+  constexpr void add(bool call_failed, bool call_slow) noexcept {
+    ++calls;
+    failed += call_failed ? 1 : 0;
+    slow += call_slow ? 1 : 0;
+  }
+
+  friend constexpr window_totals operator-(window_totals a, const window_totals& b) noexcept {
+    return {a.calls - b.calls, a.failed - b.failed, a.slow - b.slow};
+  }
+  friend constexpr bool operator==(const window_totals&, const window_totals&) noexcept = default;
+};
+
+/// The last `size` calls.
+///
+/// Complexity  O(1) a call; `size` bytes.
+class last_calls {
+ public:
+  explicit last_calls(std::size_t size) : ring_(size) {}
+
+  void add(time_point, bool failed, bool slow) noexcept {
+    if (totals_.calls == ring_.size()) {
+      const std::uint64_t oldest = ring_[next_];
+      totals_ = totals_ - window_totals{1, oldest & 1, oldest >> 1};
+    }
+    ring_[next_] = static_cast<std::uint8_t>((failed ? 1u : 0u) | (slow ? 2u : 0u));
+    next_ = next_ + 1 == ring_.size() ? 0 : next_ + 1;
+    totals_.add(failed, slow);
+  }
+
+  [[nodiscard]] window_totals totals(time_point) const noexcept { return totals_; }
+
+  void clear() noexcept {
+    totals_ = {};
+    next_ = 0;
+  }
+
+ private:
+  std::vector<std::uint8_t> ring_;  // bit 0 failed, bit 1 slow; totals_.calls of them are in use
+  std::size_t next_ = 0;
+  window_totals totals_;
+};
+
+/// The calls of a span of time, in buckets that leave it whole: bucket i holds [i x width, (i + 1) x width).
+///
+/// Invariants  At t the window is made of the `count` buckets up to that of t.  Ageing happens on reading as
+///             on writing; an instant earlier than the latest one seen is taken for that, so a clock that
+///             steps back evicts nothing.
+/// Complexity  O(1) a call, amortised; O(count) after a pause.
+class recent_calls {
+ public:
+  recent_calls(duration width, std::size_t count) : width_{width}, buckets_(count) {}
+
+  void add(time_point now, bool failed, bool slow) noexcept {
+    age(now);
+    buckets_[slot(newest_)].add(failed, slow);
+    totals_.add(failed, slow);
+  }
+
+  [[nodiscard]] window_totals totals(time_point now) noexcept {
+    age(now);
+    return totals_;
+  }
+
+  void clear() noexcept {
+    std::ranges::fill(buckets_, window_totals{});
+    totals_ = {};
+  }
+
+ private:
+  void age(time_point now) noexcept {
+    const std::int64_t t = now.time_since_epoch().count();
+    const std::int64_t index = t >= 0 ? t / width_.count() : (t + 1) / width_.count() - 1;
+    if (index <= newest_) return;
+    if (totals_.calls != 0) {
+      const auto count = static_cast<std::int64_t>(buckets_.size());
+      // The buckets that `index` shuts out; beyond `count` of them all are empty.
+      const auto passed = static_cast<std::uint64_t>(index) - static_cast<std::uint64_t>(newest_);
+      const std::int64_t last = passed >= buckets_.size() ? newest_ + count : index;
+      for (std::int64_t i = newest_ + 1; i <= last; ++i) {
+        window_totals& leaving = buckets_[slot(i)];
+        totals_ = totals_ - leaving;
+        leaving = {};
+      }
+    }
+    newest_ = index;
+  }
+
+  [[nodiscard]] std::size_t slot(std::int64_t index) const noexcept {
+    const auto count = static_cast<std::int64_t>(buckets_.size());
+    return static_cast<std::size_t>(((index % count) + count) % count);
+  }
+
+  static constexpr std::int64_t unused = std::int64_t{-1} << 62;
+
+  duration width_;
+  std::vector<window_totals> buckets_;
+  std::int64_t newest_ = unused;  // index of the latest bucket seen
+  window_totals totals_;
+};
+
+/// Failures in a row, since the last success.
+class failure_run {
+ public:
+  void add(time_point, bool failed, bool slow) noexcept {
+    totals_.add(failed, slow);
+    run_ = failed ? run_ + 1 : 0;
+  }
+
+  [[nodiscard]] window_totals totals(time_point) const noexcept { return totals_; }
+  [[nodiscard]] std::uint64_t run() const noexcept { return run_; }
+
+  void clear() noexcept {
+    totals_ = {};
+    run_ = 0;
+  }
+
+ private:
+  window_totals totals_;  // since the last clear
+  std::uint64_t run_ = 0;
+};
+
+}  // namespace weir::inline v0::detail
