@@ -19,6 +19,7 @@
 #include <weir/backoff.hpp>
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
+#include <weir/detail/as_outcome.hpp>
 #include <weir/detail/parking.hpp>
 #include <weir/outcome.hpp>
 #include <weir/refusal.hpp>
@@ -95,17 +96,6 @@ struct retry_stats {
 
 namespace detail {
 
-template <class T>
-struct as_outcome {
-  using type = outcome<std::remove_cvref_t<T>>;
-  static constexpr bool flat = false;
-};
-template <class T>
-struct as_outcome<outcome<T>> {
-  using type = outcome<T>;
-  static constexpr bool flat = true;
-};
-
 template <class F>
 using attempt_result_t =
     typename std::conditional_t<std::is_invocable_v<F&, std::uint32_t>, std::invoke_result<F&, std::uint32_t>,
@@ -157,10 +147,10 @@ class basic_retry {
   /// Exceptions     The last exception of `f`; what the classifier throws.
   /// Blocking       For the delays, on the clock; none is taken but after a failure.
   template <class F>
-  auto call(F&& f, deadline until = {}, std::stop_token stop = {}) ->
-      typename detail::as_outcome<detail::attempt_result_t<F>>::type {
+  auto call(F&& f, deadline until = {}, std::stop_token stop = {})
+      -> detail::as_outcome_t<detail::attempt_result_t<F>> {
     using raw = detail::attempt_result_t<F>;
-    using result = typename detail::as_outcome<raw>::type;
+    using result = detail::as_outcome_t<raw>;
 
     if (const auto gone = not_worth_trying(until, stop)) return *gone;
     std::uint32_t step = 0;  // of the back-off, from 0
