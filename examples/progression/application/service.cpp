@@ -255,6 +255,7 @@ class service::impl {
     s.batches = batches.batches;
     s.batched_messages = recorder_.written();
     s.largest_batch = batches.largest_batch;
+    s.queued = batches.waiting;
     s.waiting = inside_.stats().running;
     s.weight_loads = scoring_.loads();
     s.weight_hits = scoring_.hits();

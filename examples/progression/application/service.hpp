@@ -149,7 +149,8 @@ struct service_stats {
   std::uint64_t batches = 0;
   std::uint64_t batched_messages = 0;
   std::uint64_t largest_batch = 0;
-  std::uint64_t waiting = 0;  ///< gauge: callers in `handle` or `handle_batch`
+  std::uint64_t queued = 0;   ///< gauge: callers waiting for their batch
+  std::uint64_t waiting = 0;  ///< gauge: callers inside, whatever for
 
   std::uint64_t weight_loads = 0;
   std::uint64_t weight_hits = 0;

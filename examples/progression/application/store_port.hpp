@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <chrono>
 #include <concepts>
 #include <cstdint>
 #include <exception>
 #include <functional>
 #include <optional>
 #include <stop_token>
+#include <string_view>
 #include <type_traits>
+#include <utility>
 
+#include <weir/circuit_breaker.hpp>
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
 #include <weir/outcome.hpp>
@@ -30,7 +34,12 @@ namespace progression {
 class store_port {
  public:
   explicit store_port(const service_options& o)
-      : retry_{retry_options_of(o), service_clock{o.now}}, patience_{o.store_timeout}, clock_{o.now} {}
+      : clock_{o.now},
+        patience_{o.store_timeout},
+        breaking_{o.breaking},
+        retry_{retry_options_of(o), clock_},
+        breaker_{{.window = weir::consecutive_failures{o.failures_to_open}, .open_for = o.open_for}, clock_} {
+  }
 
   /// What `f` gives, or the refusal that kept it from being called.  Throws the last store_error.
   template <std::invocable F>
@@ -41,8 +50,10 @@ class store_port {
 
   [[nodiscard]] std::uint64_t attempts() const noexcept { return attempts_.value(); }
   [[nodiscard]] std::uint64_t retries() const noexcept { return retry_.stats().retries; }
-  [[nodiscard]] std::string_view circuit() const noexcept { return "off"; }
-  [[nodiscard]] std::uint64_t circuit_opened() const noexcept { return 0; }
+  [[nodiscard]] std::string_view circuit() const noexcept {
+    return breaking_ ? to_string(breaker_.state_approx()) : "off";
+  }
+  [[nodiscard]] std::uint64_t circuit_opened() const noexcept { return breaker_.stats().opened; }
 
  private:
   struct worth_repeating {
@@ -65,21 +76,36 @@ class store_port {
             .seed = o.seed == 0 ? std::nullopt : std::optional{o.seed}};
   }
 
+  /// A database that answers, be it with a conflict, is no reason to stop asking it.
+  struct health_of_store {
+    weir::call_verdict operator()(const std::exception_ptr& error) const {
+      try {
+        std::rethrow_exception(error);
+      } catch (const store_error& e) {
+        const bool answered = e.kind() == store_failure::conflict || e.kind() == store_failure::rejected;
+        return answered ? weir::call_verdict::ignore : weir::call_verdict::failure;
+      } catch (...) {
+        return weir::call_verdict::ignore;
+      }
+    }
+  };
+
   template <class F>
   auto attempt(F& f) -> weir::outcome<std::invoke_result_t<F&>> {
-    attempts_.add();
-    if constexpr (std::is_void_v<std::invoke_result_t<F&>>) {
-      std::invoke(f);
-      return {};
-    } else {
-      return weir::outcome<std::invoke_result_t<F&>>{std::in_place, std::invoke(f)};
-    }
+    const auto counted = [&] {
+      attempts_.add();
+      return std::invoke(f);
+    };
+    if (breaking_) return breaker_.call(counted, health_of_store{});
+    return weir::outcome<std::invoke_result_t<F&>>{std::in_place, counted()};
   }
 
+  const service_clock clock_;
+  const weir::duration patience_;
+  const bool breaking_;
   weir::basic_retry<service_clock, worth_repeating> retry_;
+  weir::basic_circuit_breaker<service_clock> breaker_;
   weir::event_counter attempts_;
-  weir::duration patience_;
-  service_clock clock_;
 };
 
 }  // namespace progression
