@@ -75,6 +75,7 @@ std::string fresh_run_id() {
 
 struct settings {
   std::vector<std::string> urls{"http://127.0.0.1:8080"};
+  std::vector<std::string> peers;
   std::string sqlite;
   std::string postgres;
   std::string admin_key;
@@ -88,6 +89,7 @@ struct settings {
 void declare(CLI::App& app, settings& s) {
   app.add_option("--url", s.urls, "Of the service; several for several processes on one database")
       ->capture_default_str();
+  app.add_option("--peer", s.peers, "A further process of the service that takes part in unlock_race only");
   auto* store = app.add_option_group("store", "The database of the service, to see what it holds");
   store->add_option("--sqlite", s.sqlite, "A file")->type_name("FILE");
   store->add_option("--postgres", s.postgres, "A database of PostgreSQL")->type_name("CONNINFO");
@@ -107,14 +109,18 @@ void declare(CLI::App& app, settings& s) {
 
 report play(const std::string& name, const progression::load::target_system& system, const settings& s) {
   using namespace progression::load;
-  if (name == "unlock_race") return unlock_race(system, s.race_connections);
+  if (name == "unlock_race") {
+    target_system all = system;
+    for (const std::string& url : s.peers) all.servers.push_back(parse_url(url));
+    return unlock_race(all, s.race_connections);
+  }
   if (name == "sustained") {
     sustained_options options = s.sustained;
     options.connections = s.race_connections;
     return sustained(system, options);
   }
-  if (name == "burst1000") return burst(system, name, 1000);
-  report r = burst(system, name, 100);
+  if (name == "burst1000") return burst(system, name, {.messages = 1000});
+  report r = burst(system, name, {.messages = 100, .without_unlock = true});
   const bool postgres = system.store_name == "postgres";
   const std::int64_t spent = postgres ? r.statements : r.commits;
   r.require(spent <= s.most_statements, std::to_string(spent) + (postgres ? " statements" : " commits") +

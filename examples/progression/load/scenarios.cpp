@@ -5,6 +5,7 @@
 #include <charconv>
 #include <cmath>
 #include <cstdio>
+#include <limits>
 #include <optional>
 #include <span>
 #include <stdexcept>
@@ -219,43 +220,6 @@ void expect_duplicates(report& r, std::int64_t repeats, const tally& again) {
             std::to_string(repeats - again.duplicates) + " repeats were not recognised as such");
 }
 
-}  // namespace
-
-report burst(const target_system& system, const std::string& name, std::size_t messages) {
-  report r;
-  r.name = name;
-  const std::string prefix = system.run_id + "-" + name + "-";
-  say(r, "opening " + std::to_string(messages) + " connections and warming up");
-  crowd all{system.servers, messages};
-  warm_up(all, system, r, messages);
-
-  measurement measured{system, r};
-  say(r, "sending " + std::to_string(messages) + " messages at once");
-  tally first{messages};
-  play(all, r, prefix, messages, first);
-  measured.stop_watch();
-  const auto distinct = first.accepted + first.duplicates;
-  first.into(r);
-  r.require(first.duplicates == 0, "a message was called a duplicate when it came first");
-
-  const std::size_t repeats = messages / 10;
-  say(r, "sending " + std::to_string(repeats) + " of them again");
-  tally again{repeats};
-  play(all, r, prefix, repeats, again);
-  expect_duplicates(r, static_cast<std::int64_t>(repeats), again);
-  r.duplicates += again.duplicates;
-  r.accepted += again.accepted;
-  r.rejected += again.rejected;
-  r.offered = static_cast<std::int64_t>(messages + repeats);
-
-  say(r, "looking into the database");
-  measured.finish(prefix, distinct);
-  r.require(r.recorded == static_cast<std::int64_t>(messages), "not every message was recorded");
-  return r;
-}
-
-namespace {
-
 /// The goal of the pot, after a moment if there is none just now.
 world world_with_goal(const target_system& system) {
   for (const auto until = clock::now() + 3s;; std::this_thread::sleep_for(20ms)) {
@@ -287,9 +251,9 @@ std::string vote(const endpoint& server, const std::string& user, std::int64_t s
 }
 
 /// What one message is worth now, in thousandths.
-std::int64_t worth_of_a_message(const target_system& system) {
+std::int64_t worth_of_a_message(const target_system& system, const report& r) {
   const http_reply reply = connection{system.servers.front()}.request(
-      "POST", message_path, message_json(system.run_id + "-probe-", 1));
+      "POST", message_path, message_json(system.run_id + "-probe-" + r.name, 1));
   const json body = json::parse(reply.body, nullptr, false);
   if (reply.status != 200 || !body.contains("points"))
     throw std::runtime_error("the probe was refused: " + reply.body);
@@ -302,28 +266,64 @@ std::size_t occurrences(std::string_view text, std::string_view what) {
   return n;
 }
 
-/// Leaves a pot that `least`..256 messages fill, without crossing its goal by a contribution if that can be
-/// helped.
-std::int64_t messages_to_goal(const target_system& system, std::int64_t worth, std::int64_t least) {
-  constexpr std::int64_t most = 256;
-  for (int attempt = 0; attempt != 10; ++attempt) {
+/// Leaves a pot that needs from `least` to `most` messages: contributes, crossing goals that are too near.
+void make_room(const target_system& system, std::int64_t worth, std::int64_t least, std::int64_t most) {
+  for (int attempt = 0; attempt != 40; ++attempt) {
     const world w = world_with_goal(system);
     const std::int64_t missing = w.pot.goal->cost.milli - w.pot.filled.milli;
     const std::int64_t messages = (missing + worth - 1) / worth;
-    const std::string id = system.run_id + "-fill-" + std::to_string(attempt);
+    const std::string id = system.run_id + "-fill-" + std::to_string(least) + "-" + std::to_string(attempt);
     if (messages < least) {
       contribute(system, (missing + 999) / 1000, id);  // too near: on to the next goal
       await_rest(system);
     } else if (messages > most) {
       contribute(system, std::max<std::int64_t>(1, (missing - most * worth) / 1000), id);
     } else {
-      return messages;
+      return;
     }
   }
   throw std::runtime_error("the pot cannot be brought near its goal");
 }
 
 }  // namespace
+
+report burst(const target_system& system, const std::string& name, const burst_options& options) {
+  report r;
+  r.name = name;
+  const std::size_t messages = options.messages;
+  const std::string prefix = system.run_id + "-" + name + "-";
+  say(r, "opening " + std::to_string(messages) + " connections and warming up");
+  crowd all{system.servers, messages};
+  warm_up(all, system, r, messages);
+  if (options.without_unlock) {
+    const auto n = static_cast<std::int64_t>(messages);
+    make_room(system, worth_of_a_message(system, r), n + n / 2, std::numeric_limits<std::int64_t>::max());
+  }
+
+  measurement measured{system, r};
+  say(r, "sending " + std::to_string(messages) + " messages at once");
+  tally first{messages};
+  play(all, r, prefix, messages, first);
+  measured.stop_watch();
+  const auto distinct = first.accepted + first.duplicates;
+  first.into(r);
+  r.require(first.duplicates == 0, "a message was called a duplicate when it came first");
+
+  const std::size_t repeats = messages / 10;
+  say(r, "sending " + std::to_string(repeats) + " of them again");
+  tally again{repeats};
+  play(all, r, prefix, repeats, again);
+  expect_duplicates(r, static_cast<std::int64_t>(repeats), again);
+  r.duplicates += again.duplicates;
+  r.accepted += again.accepted;
+  r.rejected += again.rejected;
+  r.offered = static_cast<std::int64_t>(messages + repeats);
+
+  say(r, "looking into the database");
+  measured.finish(prefix, distinct);
+  r.require(r.recorded == static_cast<std::int64_t>(messages), "not every message was recorded");
+  return r;
+}
 
 report unlock_race(const target_system& system, std::size_t connections) {
   report r;
@@ -333,8 +333,8 @@ report unlock_race(const target_system& system, std::size_t connections) {
   crowd all{system.servers, connections};
   warm_up(all, system, r, connections);
   await_rest(system);
-  const std::int64_t worth = worth_of_a_message(system);
-  (void)messages_to_goal(system, worth, 40);
+  const std::int64_t worth = worth_of_a_message(system, r);
+  make_room(system, worth, 40, 256);
 
   // One who votes twice is counted once.  The vote itself is worth a point.
   const world before_vote = world_with_goal(system);

@@ -46,8 +46,15 @@ struct target_system {
   std::string run_id;  ///< what every event id of this run begins with
 };
 
-/// `messages` at once on a warm service, each on a connection of its own; then a tenth of them again.
-[[nodiscard]] report burst(const target_system& system, const std::string& name, std::size_t messages);
+struct burst_options {
+  std::size_t messages = 100;
+  /// The pot is brought so far from its goal beforehand that only recording is measured.
+  bool without_unlock = false;
+};
+
+/// Messages at once on a warm service, each on a connection of its own; then a tenth of them again.
+[[nodiscard]] report burst(const target_system& system, const std::string& name,
+                           const burst_options& options);
 
 /// A vote, then messages of `connections` connections at once that take the pot over its goal.
 [[nodiscard]] report unlock_race(const target_system& system, std::size_t connections);
