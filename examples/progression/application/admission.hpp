@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <string>
 
+#include <weir/keyed.hpp>
 #include <weir/outcome.hpp>
 #include <weir/stats.hpp>
 #include <weir/token_bucket.hpp>
@@ -13,17 +14,38 @@
 
 namespace progression {
 
-/// How often: for each user, then for all together, so that whoever is refused for himself takes nothing from
-/// the others.
+/// How often: for each user first, then for all together, so that whoever is refused for himself takes
+/// nothing from the others.
 class admission {
+  using bucket = weir::basic_token_bucket<service_clock>;
+
+  struct bucket_of_user {
+    /// Makes one bucket at once, so that a bad option is found at the start and not by the first user.
+    explicit bucket_of_user(const service_options& o)
+        : options{.rate = weir::rate::per_second(o.user_per_second), .burst = o.user_burst}, clock{o.now} {
+      const bucket sample{options, clock};
+    }
+    bucket operator()(const std::string&) const { return bucket{options, clock}; }
+
+    weir::token_bucket_options options;
+    service_clock clock;
+  };
+
  public:
   explicit admission(const service_options& o)
-      : limit_total_{o.limit_total},
-        total_{{.rate = weir::rate::per_second(o.total_per_second), .burst = o.total_burst},
-               service_clock{o.now}} {}
+      : clock_{o.now},
+        limit_users_{o.limit_users},
+        limit_total_{o.limit_total},
+        total_{{.rate = weir::rate::per_second(o.total_per_second), .burst = o.total_burst}, clock_},
+        users_{{.max_keys = o.max_users}, bucket_of_user{o}, clock_} {}
 
   [[nodiscard]] weir::outcome<> admit(const std::string& user) {
-    static_cast<void>(user);
+    if (limit_users_) {
+      if (const auto own = users_.try_acquire(user); !own) {
+        refused_user_.add();
+        return own;
+      }
+    }
     if (limit_total_) {
       if (const auto all = total_.try_acquire(); !all) {
         refused_total_.add();
@@ -35,11 +57,14 @@ class admission {
 
   [[nodiscard]] std::uint64_t refused_user() const noexcept { return refused_user_.value(); }
   [[nodiscard]] std::uint64_t refused_total() const noexcept { return refused_total_.value(); }
-  [[nodiscard]] std::uint64_t tracked() const { return 0; }
+  [[nodiscard]] std::uint64_t tracked() const noexcept { return users_.size_approx(); }
 
  private:
+  const service_clock clock_;
+  const bool limit_users_;
   const bool limit_total_;
-  weir::basic_token_bucket<service_clock> total_;
+  bucket total_;
+  weir::keyed<std::string, bucket, service_clock> users_;
   weir::event_counter refused_user_;
   weir::event_counter refused_total_;
 };
