@@ -21,6 +21,13 @@ engagement message(std::string event_id) {
   return worth(std::move(event_id), std::move(user_id), points::whole(1));
 }
 
+std::vector<engagement> messages(const std::string& prefix, std::size_t count) {
+  std::vector<engagement> batch;
+  batch.reserve(count);
+  for (std::size_t i = 0; i < count; ++i) batch.push_back(message(prefix + std::to_string(i)));
+  return batch;
+}
+
 engagement worth(std::string event_id, std::string user_id, points p) {
   std::string username = "name of " + user_id;
   return {.origin = origin::client,
@@ -60,7 +67,7 @@ void end_session(store& s, std::int64_t session, std::optional<std::int64_t> win
   commit(s, end);
 }
 
-ballot vote_of(std::string user_id, const voting_session& s, std::size_t option) {
+ballot vote_of(const std::string& user_id, const voting_session& s, std::size_t option) {
   return {.session = s.id,
           .option = s.options.at(option).id,
           .user_id = user_id,

@@ -43,6 +43,8 @@ struct fixture {
 
 /// A message worth one point, by a user of its own.
 [[nodiscard]] engagement message(std::string event_id);
+/// `count` messages, `prefix` and a number their ids.
+[[nodiscard]] std::vector<engagement> messages(const std::string& prefix, std::size_t count);
 [[nodiscard]] engagement worth(std::string event_id, std::string user_id, points p);
 
 record_result record_one(store& s, const engagement& e);
@@ -54,7 +56,7 @@ void set_goal(store& s, node_level what, points cost);
 /// Opens a session from at(0) to at(3600); its id and options as they stand.
 voting_session open_session(store& s, std::vector<node_level> options);
 void end_session(store& s, std::int64_t session, std::optional<std::int64_t> winner);
-[[nodiscard]] ballot vote_of(std::string user_id, const voting_session& s, std::size_t option);
+[[nodiscard]] ballot vote_of(const std::string& user_id, const voting_session& s, std::size_t option);
 
 /// Buys the goal with a full pot, keeps at most `cap` for the next cycle, whose goal is the next level.
 [[nodiscard]] decide buy_levels(points cap);

@@ -15,12 +15,6 @@ constexpr auto accepted = record_status::accepted;
 constexpr auto duplicate = record_status::duplicate;
 constexpr std::int64_t largest = std::numeric_limits<std::int64_t>::max();
 
-std::vector<engagement> messages(const std::string& prefix, int count) {
-  std::vector<engagement> batch;
-  for (int i = 0; i < count; ++i) batch.push_back(message(prefix + std::to_string(i)));
-  return batch;
-}
-
 }  // namespace
 
 TEST_CASE("an empty database has an empty pot, no goal, no session and the default weights", "[store]") {

@@ -179,8 +179,9 @@ TEST_CASE("a step that breaks an invariant is rejected whole", "[store]") {  // 
                                 .options = {{.node = "c", .level = 1}, {.node = "c", .level = 1}}};
 
   const std::string before = describe_all(f.store);
-  for (const auto& [name, s] : cases) {
+  for (const auto& [name, broken] : cases) {
     INFO(name);
+    const step& s = broken;
     CHECK(failure_of([&] { commit(f.store, s); }) == store_failure::rejected);
     CHECK(describe_all(f.store) == before);
   }
@@ -304,9 +305,7 @@ TEST_CASE("a reader never sees half of a commit", "[store][stress]") {  // I2 at
     }
   }};
   for (int i = 0; i < 40; ++i) {
-    std::vector<engagement> batch;
-    for (int j = 0; j < 10; ++j) batch.push_back(message(std::to_string(i) + '-' + std::to_string(j)));
-    f.store.record(batch, at(i));
+    f.store.record(messages(std::to_string(i) + '-', 10), at(i));
     f.store.transition(buy_levels(points::whole(7)));
   }
   done.store(true, std::memory_order_relaxed);  // [relaxed] only ends the loop

@@ -13,8 +13,8 @@ namespace progression::conformance {
 
 namespace {
 
-std::string event_id(int round, std::uint32_t batch, int i) {
-  return std::to_string(round) + '-' + std::to_string(batch) + '-' + std::to_string(i);
+std::string prefix(int round, std::uint32_t batch) {
+  return std::to_string(round) + '-' + std::to_string(batch) + '-';
 }
 
 constexpr int batch_size = 3;
@@ -24,12 +24,10 @@ constexpr int batch_size = 3;
   try {
     sqlite_store s{{.path = path}};
     for (std::uint32_t n = 0;; ++n) {
-      std::vector<engagement> batch;
-      for (int i = 0; i < batch_size; ++i) batch.push_back(message(event_id(round, n, i)));
-      s.record(batch, at(n));
+      s.record(messages(prefix(round, n), batch_size), at(n));
       if (::write(acknowledge, &n, sizeof n) != sizeof n) ::_exit(2);
       const auto session = s.latest_session().value();
-      s.vote(vote_of("chat:" + event_id(round, n, 0), session, n % 2));
+      s.vote(vote_of("chat:" + prefix(round, n), session, n % 2));
       s.transition([&](const world& w) {
         auto next = buy_levels(points::whole(2))(w);
         if (next) {
@@ -89,7 +87,7 @@ TEST_CASE("whatever was acknowledged before a kill is there after it, once", "[s
 
     sqlite_store s{{.path = directory.file()}};
     for (std::uint32_t n = 0; n < acknowledged; ++n) {
-      for (int i = 0; i < batch_size; ++i) CHECK(s.count_events(event_id(round, n, i)) >= 1);
+      CHECK(s.count_events(prefix(round, n)) == batch_size);
     }
     const std::int64_t kept = s.count_events(std::to_string(round) + '-');
     CHECK(kept % batch_size == 0);  // batches are whole

@@ -81,36 +81,36 @@ TEST_CASE("the database itself refuses what would break an invariant", "[sqlite_
   const std::string before = describe_all(s);
 
   raw_database raw{directory.file()};
-  const std::string open_id = std::to_string(open.id);
-  const std::string open_option = std::to_string(open.options[0].id);
+  const std::string old_session = std::to_string(ended.id);
   const std::string old_option = std::to_string(ended.options[0].id);
-  for (const std::string& sql : {
-           std::string{"INSERT INTO ledger VALUES ('client', 'a', 'u', 'm', 1, 1, 1, 1)"},  // I1
-           std::string{"INSERT INTO ledger VALUES ('nowhere', 'b', 'u', 'm', 1, 1, 1, 1)"},
-           std::string{"INSERT INTO ledger VALUES ('client', 'b', 'u', 'm', 1, -1, 1, 1)"},
-           std::string{"INSERT INTO ledger VALUES ('client', 'b', 'u', 'm', 1, 1.5, 1, 1)"},
-           std::string{"INSERT INTO pot (id, cycle, filled, lifetime) VALUES (2, 1, 0, 0)"},  // I3
-           std::string{"UPDATE pot SET filled = -1"},
-           std::string{"UPDATE pot SET filled = filled + 9223372036854775807"},  // I12
-           std::string{"UPDATE pot SET goal_node = 'x'"},
-           std::string{"INSERT INTO sessions (status, started_at, ends_at) VALUES ('frozen', 1, 2)"},  // I3
-           std::string{"UPDATE sessions SET winner = "} + open_option + " WHERE id = " + open_id,
-           std::string{"UPDATE sessions SET status = 'completed', winner = "} + old_option +
-               " WHERE id = " + open_id,
-           std::string{"UPDATE sessions SET winner = NULL WHERE status = 'completed'"},  // I8
-           std::string{"UPDATE sessions SET status = 'voting' WHERE status = 'completed'"},
-           std::string{
-               "INSERT INTO unlocks (node, level, source, unlocked_at) VALUES ('lamp', 1, 'vote', 1)"},  // I4
-           std::string{
-               "INSERT INTO unlocks (node, level, source, unlocked_at) VALUES ('lamp', 3, 'vote', 1)"},
-           std::string{"INSERT INTO cycles VALUES (1, 'lamp', 1, 9, 5, 3, 0, 1)"},  // I2
-           std::string{"INSERT INTO cycles VALUES (1, 'oven', 1, 9, 9, 0, 0, 1)"},
-           std::string{"INSERT INTO votes VALUES ("} + open_id + ", 'chat:ann', " + open_option +
-               ", 1)",  // I8
-           std::string{"INSERT INTO votes VALUES ("} + open_id + ", 'chat:bob', " + old_option + ", 1)",
-           std::string{"INSERT INTO votes VALUES ("} + std::to_string(ended.id) + ", 'chat:bob', " +
-               old_option + ", 1)",
-       }) {
+  const std::string session = std::to_string(open.id);
+  const std::string option = std::to_string(open.options[0].id);
+  const auto ballot_row = [](const std::string& in, const std::string& user, const std::string& choice) {
+    return "INSERT INTO votes VALUES (" + in + ", '" + user + "', " + choice + ", 1)";
+  };
+  const std::vector<std::string> forbidden{
+      "INSERT INTO ledger VALUES ('client', 'a', 'u', 'm', 1, 1, 1, 1)",  // I1
+      "INSERT INTO ledger VALUES ('nowhere', 'b', 'u', 'm', 1, 1, 1, 1)",
+      "INSERT INTO ledger VALUES ('client', 'b', 'u', 'm', 1, -1, 1, 1)",
+      "INSERT INTO ledger VALUES ('client', 'b', 'u', 'm', 1, 1.5, 1, 1)",
+      "INSERT INTO pot (id, cycle, filled, lifetime) VALUES (2, 1, 0, 0)",  // I3
+      "UPDATE pot SET filled = -1",
+      "UPDATE pot SET filled = filled + 9223372036854775807",  // I12
+      "UPDATE pot SET goal_node = 'x'",
+      "INSERT INTO sessions (status, started_at, ends_at) VALUES ('frozen', 1, 2)",  // I3
+      "UPDATE sessions SET winner = " + option + " WHERE id = " + session,
+      "UPDATE sessions SET status = 'completed', winner = " + old_option + " WHERE id = " + session,
+      "UPDATE sessions SET winner = NULL WHERE status = 'completed'",  // I8
+      "UPDATE sessions SET status = 'voting' WHERE status = 'completed'",
+      "INSERT INTO unlocks (node, level, source, unlocked_at) VALUES ('lamp', 1, 'vote', 1)",  // I4
+      "INSERT INTO unlocks (node, level, source, unlocked_at) VALUES ('lamp', 3, 'vote', 1)",
+      "INSERT INTO cycles VALUES (1, 'lamp', 1, 9, 5, 3, 0, 1)",  // I2
+      "INSERT INTO cycles VALUES (1, 'oven', 1, 9, 9, 0, 0, 1)",
+      ballot_row(session, "chat:ann", option),  // I8
+      ballot_row(session, "chat:bob", old_option),
+      ballot_row(old_session, "chat:bob", old_option),
+  };
+  for (const std::string& sql : forbidden) {
     INFO(sql);
     CHECK(raw.run(sql) == SQLITE_CONSTRAINT);
   }
@@ -153,7 +153,7 @@ TEST_CASE("many stores may create the same file at once", "[sqlite_store]") {
     sqlite_store s{{.path = directory.file(), .busy_timeout = 30s}};
     record_one(s, message(std::to_string(i)));
   });
-  CHECK(thrown == std::vector<std::string>{});
+  CHECK(thrown.empty());
   sqlite_store s{{.path = directory.file()}};
   CHECK(s.audit().ledger_entries == 8);
 }

@@ -77,7 +77,7 @@ bool cursor::next() {
 }
 
 std::int64_t cursor::finish() {
-  const std::int64_t before = owner_.total_changes();
+  const std::uint32_t before = owner_.total_changes();
   while (next()) {
   }
   return owner_.total_changes() - before;
@@ -117,7 +117,8 @@ connection::connection(const connection_options& options, counters& count) : cou
   sqlite3* db = nullptr;
   const int code = sqlite3_open_v2(options.path.c_str(), &db, flags, nullptr);
   db_.reset(db);
-  if (code != SQLITE_OK) fail(code);
+  if (code != SQLITE_OK)
+    throw store_error{kind_of(code), "sqlite: " + options.path + ": " + sqlite3_errstr(code)};
   set_up(options);
 }
 
@@ -156,17 +157,19 @@ void connection::write_ahead(std::chrono::milliseconds patience) {
   }
 }
 
-connection::statement connection::prepare(std::string_view sql, const char** rest) {
+connection::statement connection::prepare(const char* sql, std::size_t length, const char** rest) {
   sqlite3_stmt* s = nullptr;
-  const int code = sqlite3_prepare_v3(db_.get(), sql.data(), as_length(sql.size()),
-                                      rest == nullptr ? SQLITE_PREPARE_PERSISTENT : 0U, &s, rest);
+  const unsigned flags = rest == nullptr ? SQLITE_PREPARE_PERSISTENT : 0U;
+  const int code = sqlite3_prepare_v3(db_.get(), sql, as_length(length), flags, &s, rest);
   if (code != SQLITE_OK) fail(code);
   return statement{s};
 }
 
 sqlite3_stmt* connection::prepared(std::string_view sql) {
   auto found = statements_.find(sql);
-  if (found == statements_.end()) found = statements_.emplace(sql, prepare(sql, nullptr)).first;
+  if (found == statements_.end()) {
+    found = statements_.emplace(sql, prepare(sql.data(), sql.size(), nullptr)).first;
+  }
   return found->second.get();
 }
 
@@ -174,14 +177,16 @@ void connection::script(const std::string& sql) {
   const char* rest = sql.data();
   const char* const end = sql.data() + sql.size();
   while (rest != end) {
-    const statement s = prepare({rest, static_cast<std::size_t>(end - rest)}, &rest);
+    const statement s = prepare(rest, static_cast<std::size_t>(end - rest), &rest);
     if (s) cursor{*this, s.get()}.finish();  // null: nothing but space was left
   }
 }
 
 bool connection::in_transaction() const noexcept { return sqlite3_get_autocommit(db_.get()) == 0; }
 
-std::int64_t connection::total_changes() const noexcept { return sqlite3_total_changes(db_.get()); }
+std::uint32_t connection::total_changes() const noexcept {
+  return static_cast<std::uint32_t>(sqlite3_total_changes(db_.get()));
+}
 
 void connection::fail(int code) {
   std::string what = "sqlite: ";

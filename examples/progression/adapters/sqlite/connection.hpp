@@ -3,6 +3,7 @@
 
 #include <atomic>
 #include <chrono>
+#include <cstddef>
 #include <cstdint>
 #include <map>
 #include <memory>
@@ -100,8 +101,8 @@ class connection final {
   /// False after a failure that leaves the state of the connection in question.
   [[nodiscard]] bool usable() const noexcept { return usable_; }
   [[nodiscard]] bool in_transaction() const noexcept;
-  /// How many rows this connection has changed since it was opened.
-  [[nodiscard]] std::int64_t total_changes() const noexcept;
+  /// How many rows this connection has changed since it was opened, modulo 2^32.
+  [[nodiscard]] std::uint32_t total_changes() const noexcept;
 
  private:
   friend class cursor;
@@ -117,7 +118,7 @@ class connection final {
   void set_up(const connection_options& options);
   void write_ahead(std::chrono::milliseconds patience);
   sqlite3_stmt* prepared(std::string_view sql);
-  statement prepare(std::string_view sql, const char** rest);
+  statement prepare(const char* sql, std::size_t length, const char** rest);
   [[noreturn]] void fail(int code);
 
   counters& count_;
@@ -141,7 +142,7 @@ class transaction final {
 
  private:
   connection& connection_;
-  const std::int64_t changes_before_;
+  const std::uint32_t changes_before_;
 };
 
 }  // namespace progression::sqlite
