@@ -77,7 +77,8 @@ concept waking_clock = monotonic_clock<C> && requires(const C& c, time_point t, 
 /// `later - earlier`, zero if `later` is not later, saturating at `duration::max()`.
 [[nodiscard]] constexpr duration elapsed(time_point earlier, time_point later) noexcept {
   if (later <= earlier) return duration::zero();
-  if (earlier < time_point{} && later > time_point::max() - (time_point{} - earlier)) return duration::max();
+  if (earlier < time_point{} && later > time_point::max() + earlier.time_since_epoch())
+    return duration::max();
   return later - earlier;
 }
 
