@@ -22,12 +22,15 @@ class admission {
   struct bucket_of_user {
     /// Makes one bucket at once, so that a bad option is found at the start and not by the first user.
     explicit bucket_of_user(const service_options& o)
-        : options{.rate = weir::rate::per_second(o.user_per_second), .burst = o.user_burst}, clock{o.now} {
-      const bucket sample{options, clock};
+        : rate{weir::rate::per_second(o.user_per_second)}, burst{o.user_burst}, clock{o.now} {
+      const bucket sample = (*this)({});
     }
-    bucket operator()(const std::string&) const { return bucket{options, clock}; }
+    bucket operator()(const std::string&) const {
+      return bucket{{.rate = rate, .burst = burst, .initial = burst}, clock};
+    }
 
-    weir::token_bucket_options options;
+    weir::rate rate;
+    std::int64_t burst;
     service_clock clock;
   };
 
@@ -36,7 +39,10 @@ class admission {
       : clock_{o.now},
         limit_users_{o.limit_users},
         limit_total_{o.limit_total},
-        total_{{.rate = weir::rate::per_second(o.total_per_second), .burst = o.total_burst}, clock_},
+        total_{{.rate = weir::rate::per_second(o.total_per_second),
+                .burst = o.total_burst,
+                .initial = o.total_burst},
+               clock_},
         users_{{.max_keys = o.max_users}, bucket_of_user{o}, clock_} {}
 
   [[nodiscard]] weir::outcome<> admit(const std::string& user) {
