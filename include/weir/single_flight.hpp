@@ -97,9 +97,9 @@ class single_flight {
       std::unique_lock lock{mutex_};
       for (;;) {
         if ((running = flights_.find(probe))) {
+          joined_.add();
           const outcome<> landed = flights_.join(lock, running, clock_, until, stop, "single_flight");
           lock.unlock();
-          joined_.add();
           if (!landed) return abandoned_.add(), landed.error();
           return result(*running->landing, true);
         }

@@ -528,11 +528,10 @@ class ttl_cache {
     pointer made;
     std::optional<duration> ttl;
     try {
-      reply said;
-      {
+      reply said = [&] {
         const detail::leader_watch<loads, load> watch{flights_, mutex_, mine, stop};
-        said = detail::reply_of<Value>(detail::fly(std::forward<L>(loader), mine.key, mine.work));
-      }
+        return detail::reply_of<Value>(detail::fly(std::forward<L>(loader), mine.key, mine.work));
+      }();
       end.why = said.why;
       ttl = said.ttl;
       if (!end.why) made = std::make_shared<entry>(mine.key, mine.hash, std::move(said.value));

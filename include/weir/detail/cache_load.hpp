@@ -43,8 +43,8 @@ load_reply<Value> reply_of(R&& said) {
     if (said) return reply_of<Value>(*std::forward<R>(said));
     reply.why = said.error();
   } else if constexpr (std::same_as<given, loaded<Value>>) {
-    reply.value = std::forward<R>(said).value;
     reply.ttl = said.ttl;
+    if (said.value) reply.value.emplace(*std::forward<R>(said).value);
   } else if constexpr (is_optional<given> || std::same_as<given, std::nullopt_t>) {
     if constexpr (is_optional<given>) {
       if (said) reply.value.emplace(*std::forward<R>(said));

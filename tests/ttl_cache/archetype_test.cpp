@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: BSL-1.0
+// What a cache asks of its types, and what it refuses, at compile time.
+#include <catch2/catch_test_macros.hpp>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <string_view>
+#include <type_traits>
+
+#include "support.hpp"
+
+namespace {
+
+/// A key that can be copied, moved, hashed and compared, and nothing else.
+struct bare_key {
+  explicit bare_key(int n) : id{n} {}
+  int id;
+};
+struct bare_traits {
+  struct hash {
+    std::size_t operator()(const bare_key& k) const { return static_cast<std::size_t>(k.id); }
+  };
+  struct equal {
+    bool operator()(const bare_key& a, const bare_key& b) const { return a.id == b.id; }
+  };
+  using listener = weir::no_removal_listener;
+};
+using bare_cache = weir::ttl_cache<bare_key, std::unique_ptr<int>, weir::steady_clock, bare_traits>;
+
+using text_cache = weir::ttl_cache<std::string, int>;
+static_assert(!std::is_copy_constructible_v<text_cache> && !std::is_move_constructible_v<text_cache>);
+static_assert(weir::removal_listener<weir::no_removal_listener, int, int>);
+
+struct throwing_listener {
+  void on_removed(const int&, const int&, weir::removal_cause) {}
+};
+static_assert(!weir::removal_listener<throwing_listener, int, int>, "a listener must not throw");
+
+template <class C, class K>
+concept can_get = requires(C& c, const K& k) { c.get(k); };
+static_assert(can_get<text_cache, const char*>, "what converts to the key finds it");
+static_assert(!can_get<text_cache, int>);
+static_assert(!can_get<bare_cache, int>, "an explicit conversion is not made behind the caller's back");
+
+template <class C, class L>
+concept can_load = requires(C& c, L& l) { c.get_or_load(std::string{}, l); };
+static_assert(can_load<text_cache, int (*)()>);
+static_assert(can_load<text_cache, int (*)(const std::string&)>);
+static_assert(can_load<text_cache, std::optional<int> (*)(const std::string&, std::stop_token)>);
+static_assert(can_load<text_cache, weir::outcome<weir::loaded<int>> (*)(std::stop_token)>);
+static_assert(!can_load<text_cache, int (*)(std::string, std::string)>);
+
+}  // namespace
+
+TEST_CASE("a value that cannot be copied can be stored and visited", "[ttl_cache]") {
+  bare_cache c{{.max_entries = 2}};
+  CHECK(c.insert(bare_key{1}, std::make_unique<int>(7)));
+  CHECK(c.try_emplace(bare_key{2}, new int{8}));
+  int sum = 0;
+  c.for_each([&](const bare_key&, const std::unique_ptr<int>& v) { sum += *v; });
+  CHECK(sum == 15);
+  CHECK(c.visit(bare_key{1}, [&](const std::unique_ptr<int>& v) { sum = *v; }));
+  CHECK(sum == 7);
+  CHECK(c.compute(bare_key{1}, [](const std::unique_ptr<int>* v) { return std::make_unique<int>(**v + 1); }));
+  CHECK(c.invalidate_if([](const bare_key&, const std::unique_ptr<int>& v) { return *v == 8; }) == 2);
+}
+
+TEST_CASE("an optional can be a value", "[ttl_cache]") {
+  weir::ttl_cache<int, std::optional<int>> c{{.max_entries = 2, .negative_ttl = std::chrono::hours{1}}};
+  const auto empty = c.get_or_load(1, [] { return std::optional<int>{}; });
+  CHECK(empty->source == weir::lookup_source::loaded);
+  CHECK(empty->value == std::optional<std::optional<int>>{std::optional<int>{}});
+  CHECK(c.size() == 1);
+  const auto none = c.get_or_load(2, [] { return std::optional<std::optional<int>>{}; });
+  CHECK(none->source == weir::lookup_source::negative);
+  CHECK(c.size() == 1);
+}
