@@ -104,13 +104,13 @@ class basic_token_bucket {
   class [[nodiscard]] reservation;
 
   /// Throws std::invalid_argument unless the options are as they say.
-  explicit basic_token_bucket(const token_bucket_options& options, Clock clock = {}, Observer observer = {})
+  explicit basic_token_bucket(token_bucket_options options, Clock clock = {}, Observer observer = {})
       : clock_{std::move(clock)}, observer_{std::move(observer)} {
     const detail::bucket_limits limits = checked(options);
     const time_point now = clock_.now();
     // [relaxed] all of them: nobody else knows this object yet.
     mark_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    const auto core = detail::bucket_core::holding(limits, now, options.initial.value_or(limits.burst));
+    const auto core = detail::bucket_core::holding(limits, now, initial_of(options, limits));
     word_.store(static_cast<std::uint64_t>(core.full_at) + 1, std::memory_order_relaxed);
     store(core, 1);
     newest_ = {now, 0};
@@ -143,7 +143,7 @@ class basic_token_bucket {
   ///
   /// \return     Success; `cancelled` as soon as `stop` is requested, the tokens given back;
   ///             `exceeds_capacity` and, at rate zero, `rate_limited` for ever at once.
-  /// Exceptions  None of its own.
+  /// Exceptions  None of its own; if the clock throws, the tokens are given back.
   outcome<void> acquire(std::uint64_t n = 1, const std::stop_token& stop = {}) {
     return acquire_until(n, deadline::never(), stop);
   }
@@ -220,7 +220,7 @@ class basic_token_bucket {
     const time_point now = advance(clock_.now());
     change([&](detail::bucket_core& core) {
       if (kept == held_tokens::reset || core.limits.unlimited() || limits.unlimited()) ++epoch_;
-      core.reconfigure(now, limits, kept, options.initial.value_or(limits.burst));
+      core.reconfigure(now, limits, kept, initial_of(options, limits));
     });
     ++generation_;
     newest_ = {ceil(newest_), 0};
@@ -239,11 +239,16 @@ class basic_token_bucket {
     std::uint64_t word;
   };
 
+  static std::int64_t initial_of(const token_bucket_options& options,
+                                 const detail::bucket_limits& limits) noexcept {
+    return options.initial ? *options.initial : limits.burst;
+  }
+
   static detail::bucket_limits checked(const token_bucket_options& options) {
     if (options.rate.is_unlimited()) return detail::bucket_limits::none();
     const auto limits =
         detail::bucket_limits::of(options.rate.tokens(), options.rate.per().count(), options.burst);
-    const std::int64_t initial = options.initial.value_or(limits.burst);
+    const std::int64_t initial = initial_of(options, limits);
     if (initial < 0 || initial > limits.burst) {
       throw std::invalid_argument{"token_bucket: initial must be from 0 to burst, got " +
                                   std::to_string(initial)};
