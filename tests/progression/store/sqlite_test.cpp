@@ -76,7 +76,7 @@ TEST_CASE("the database itself refuses what would break an invariant", "[sqlite_
   const auto ended = open_session(s, {{.node = "old", .level = 1}});
   s.vote(vote_of("chat:ann", ended, 0));
   end_session(s, ended.id, ended.options[0].id);
-  const auto open = open_session(s, {{.node = "a", .level = 1}});
+  const auto open = open_session(s, {{.node = "a", .level = 1}, {.node = "b", .level = 1}});
   s.vote(vote_of("chat:ann", open, 0));
   const std::string before = describe_all(s);
 
@@ -107,6 +107,7 @@ TEST_CASE("the database itself refuses what would break an invariant", "[sqlite_
       "INSERT INTO cycles VALUES (1, 'lamp', 1, 9, 5, 3, 0, 1)",  // I2
       "INSERT INTO cycles VALUES (1, 'oven', 1, 9, 9, 0, 0, 1)",
       ballot_row(session, "chat:ann", option),  // I8
+      ballot_row(session, "chat:ann", std::to_string(open.options[1].id)),
       ballot_row(session, "chat:bob", old_option),
       ballot_row(old_session, "chat:bob", old_option),
   };
@@ -173,26 +174,39 @@ TEST_CASE("a writer that another process keeps waiting says overloaded, readers 
   CHECK(s.stats().connections_in_use == 0);
 }
 
-TEST_CASE("a call that does not get its turn in time says overloaded and is counted", "[sqlite_store]") {
+TEST_CASE("calls that do not get their turn in time say overloaded and are counted", "[sqlite_store]") {
   const temporary_directory directory;
   sqlite_store s{{.path = directory.file(), .busy_timeout = 1ms, .readers = 1}};
-  std::optional<store_failure> writer;
+  std::vector<std::optional<store_failure>> writers(3);
   std::optional<store_failure> reader;
   s.transition([&](const world&) {
     // The write lock is held here, a reader's connection is not.
-    const auto thrown = in_threads(1, [&](std::size_t) {
-      writer = failure_of([&] { record_one(s, message("a")); });
-      reader = failure_of([&] { s.ping(); });
+    const auto thrown = in_threads(writers.size(), [&](std::size_t i) {
+      writers[i] = failure_of([&] { record_one(s, message("a")); });
+      if (i == 0) reader = failure_of([&] { s.ping(); });
     });
     CHECK(thrown.empty());
     CHECK(s.stats().connections_in_use == 1);
     return std::nullopt;
   });
-  CHECK(writer == store_failure::overloaded);
+  for (const auto& failure : writers) CHECK(failure == store_failure::overloaded);
   CHECK_FALSE(reader);
-  CHECK(s.stats().acquire_timeouts == 1);
+  CHECK(s.stats().acquire_timeouts == writers.size());
   CHECK(s.stats().connections_in_use == 0);
   CHECK(s.stats().connections_open == 2);
+}
+
+TEST_CASE("a connection that could not be opened leaves its place to the next call", "[sqlite_store]") {
+  const temporary_directory directory;
+  sqlite_store s{{.path = directory.file(), .busy_timeout = 1ms, .readers = 1}};
+  const auto here = std::filesystem::path{directory.file()}.parent_path();
+  const std::filesystem::path elsewhere = here.string() + "-moved";
+  std::filesystem::rename(here, elsewhere);
+  CHECK(failure_of([&] { s.ping(); }) == store_failure::unavailable);
+  CHECK(failure_of([&] { s.ping(); }) == store_failure::unavailable);
+  std::filesystem::rename(elsewhere, here);
+  CHECK_FALSE(failure_of([&] { s.ping(); }));
+  CHECK(s.stats().acquire_timeouts == 0);
 }
 
 TEST_CASE("a disk that fails in the middle of a commit loses nothing that was acknowledged",
