@@ -44,11 +44,12 @@ class allocation_budget {
 
 }  // namespace weir_test
 
-void* operator new(std::size_t size) {
+// Not inlined: the compiler would see malloc meet delete, and free meet new.
+[[gnu::noinline]] void* operator new(std::size_t size) {
   if (weir_test::allocation_budget::spend()) {
     if (void* p = std::malloc(size == 0 ? 1 : size)) return p;
   }
   throw std::bad_alloc{};
 }
-void operator delete(void* p) noexcept { std::free(p); }
-void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
