@@ -32,7 +32,7 @@ struct circuit_breaker_stats {
   std::uint64_t late = 0;         ///< results of an earlier generation: they changed nothing
   std::uint64_t refused = 0;      ///< calls refused
   std::uint64_t opened = 0;       ///< moves to open
-  std::uint64_t events_lost = 0;  ///< moves not reported: the observer blocked for 64 of them
+  std::uint64_t events_lost = 0;  ///< moves not reported, for want of memory to remember them
   breaker_state state = breaker_state::closed;
   std::uint64_t window_calls = 0;   ///< in the window now, or the probes reported
   std::uint64_t window_failed = 0;  ///< "
@@ -85,7 +85,10 @@ class basic_circuit_breaker {
   explicit basic_circuit_breaker(const circuit_breaker_options& options = {}, Clock clock = {},
                                  Observer observer = {})
       : core_{seeded(options)}, clock_{std::move(clock)}, observer_{std::move(observer)} {
-    if constexpr (listens) pending_.reserve(most_pending);
+    if constexpr (listens) {
+      pending_.reserve(usually_pending);
+      told_.reserve(usually_pending);
+    }
     timed_.store(options.slow.has_value(), std::memory_order_relaxed);  // [relaxed] nobody else is here yet
     word_.store(word_of(core_), std::memory_order_relaxed);             // [relaxed] likewise
   }
@@ -235,7 +238,7 @@ class basic_circuit_breaker {
 
  private:
   static constexpr bool listens = !std::same_as<Observer, no_observer>;
-  static constexpr std::size_t most_pending = 64;
+  static constexpr std::size_t usually_pending = 16;
 
   struct event {
     breaker_state from;
@@ -286,9 +289,9 @@ class basic_circuit_breaker {
     return [this](breaker_state from, breaker_state to) noexcept {
       if (to == breaker_state::open) ++counts_.opened;
       if constexpr (listens) {
-        if (pending_.size() < most_pending) {
+        try {
           pending_.push_back({from, to});
-        } else {
+        } catch (...) {
           ++counts_.events_lost;
         }
       }
@@ -322,10 +325,10 @@ class basic_circuit_breaker {
       if (reporting_) return;
       reporting_ = true;
       while (!pending_.empty()) {
-        const event e = pending_.front();
-        pending_.erase(pending_.begin());
+        told_.clear();
+        std::swap(told_, pending_);
         lock.unlock();
-        observer_.on_transition(e.from, e.to);
+        for (const event& e : told_) observer_.on_transition(e.from, e.to);
         lock.lock();
       }
       reporting_ = false;
@@ -374,6 +377,7 @@ class basic_circuit_breaker {
   mutable detail::circuit_core core_;  // guarded by mutex_; reading ages it
   circuit_breaker_stats counts_;       // guarded by mutex_; those that are counted there
   std::vector<event> pending_;         // guarded by mutex_; moves not reported yet
+  std::vector<event> told_;            // of whoever has set reporting_
   bool reporting_ = false;             // guarded by mutex_
   event_counter late_;
   event_counter refused_;
