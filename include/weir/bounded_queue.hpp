@@ -75,7 +75,6 @@ struct [[nodiscard]] push_range_result {
 /// Waiting     What can be done at once is done, even past the deadline or after a stop request.
 /// Destruction Requires that no call is in progress.  What is left is handed to `on_drop`, which must not
 ///             throw there, or destroyed; `close_and_take` gives it back instead.
-/// When not    For one producer and one consumer that may spin, a single-producer ring is faster.
 /// Source      Bounded-buffer monitor: Hoare, CACM 17(10), 1974.
 template <class T, monotonic_clock Clock = steady_clock, refusal_observer Observer = no_observer>
 class bounded_queue {
@@ -85,7 +84,8 @@ class bounded_queue {
  public:
   using value_type = T;
 
-  /// Receives each value that the overflow policy drops, on the thread of the push that caused it.
+  /// Receives each value that the overflow policy drops, on the thread of the push that caused it; from
+  /// several threads at once if they push at once.
   using drop_handler = std::function<void(T&&)>;
 
   /// Allocates all the room it will ever use.  Throws std::invalid_argument if the capacity is zero or more
@@ -267,9 +267,7 @@ class bounded_queue {
     const std::lock_guard lock{mutex_};
     // Those who already hold a promise get the oldest; they need only the count to be right.
     for (std::size_t i = promised_; i != size_; ++i) taken.push_back(std::move_if_noexcept(slot(i)));
-    for (std::size_t i = promised_; i != size_; ++i) std::destroy_at(&slot(i));
-    popped_ += size_ - promised_;
-    size_ = promised_;
+    for (; size_ != promised_; --size_, ++popped_) std::destroy_at(&slot(size_ - 1));
     close_locked();
     return taken;
   }
@@ -305,28 +303,29 @@ class bounded_queue {
 
   enum class answer : std::uint8_t { none, granted, closed, failed };
 
-  /// A producer's value is moved by the one who makes room: the queue is never full for nobody's sake.
-  struct producer : detail::waiter {
+  struct waiting : detail::waiter {
+    answer got = answer::none;  // guarded by mutex_
+  };
+
+  /// A producer's value is moved by the one who makes room: there is never room that only looks taken.
+  struct producer : waiting {
     explicit producer(T& v) noexcept : value{&v} {}
     T* value;
-    answer got = answer::none;  // guarded by mutex_
-    std::exception_ptr error;   // guarded by mutex_; what T's move threw
+    std::exception_ptr error;  // guarded by mutex_; what T's move threw
   };
 
   /// A consumer is promised a value and takes it by itself, straight into its result: no move that could
   /// throw stands between the queue and the caller.
-  struct consumer : detail::waiter {
-    answer got = answer::none;  // guarded by mutex_
-  };
+  using consumer = waiting;
 
   /// Completes the removal of the front once the result has been built from it, or leaves it if that threw.
   class removal {
    public:
-    explicit removal(bounded_queue& queue) noexcept : queue_{queue}, throwing_{std::uncaught_exceptions()} {}
+    explicit removal(bounded_queue& queue) noexcept : queue_{queue} {}
     removal(const removal&) = delete;
     removal& operator=(const removal&) = delete;
     ~removal() {
-      if (std::is_nothrow_move_constructible_v<T> || std::uncaught_exceptions() == throwing_) {
+      if (safe || std::uncaught_exceptions() == throwing_) {
         queue_.remove_front();
         ++queue_.popped_;
       }
@@ -334,17 +333,15 @@ class bounded_queue {
     }
 
    private:
+    static constexpr bool safe = std::is_nothrow_move_constructible_v<T>;
     bounded_queue& queue_;
-    int throwing_;
+    const int throwing_ = safe ? 0 : std::uncaught_exceptions();
   };
 
   static const bounded_queue_options& checked(const bounded_queue_options& options) {
-    if (options.capacity == 0) {
-      throw std::invalid_argument{"bounded_queue: capacity must be positive, got 0"};
-    }
-    if (const auto most = std::allocator_traits<std::allocator<T>>::max_size({}) - 1;
-        options.capacity > most) {
-      throw std::invalid_argument{"bounded_queue: capacity must be at most " + std::to_string(most) +
+    const auto most = std::allocator_traits<std::allocator<T>>::max_size({}) - 1;
+    if (options.capacity == 0 || options.capacity > most) {
+      throw std::invalid_argument{"bounded_queue: capacity must be from 1 to " + std::to_string(most) +
                                   ", got " + std::to_string(options.capacity)};
     }
     if (options.overflow > overflow_policy::drop_oldest) {
@@ -398,41 +395,32 @@ class bounded_queue {
   void settle() noexcept {
     while (size_ < capacity_ && !producers_.empty()) {
       auto& next = static_cast<producer&>(*producers_.front());
+      answer how = answer::granted;
       try {
         append(*next.value);
-        next.got = answer::granted;
       } catch (...) {
         next.error = std::current_exception();
-        next.got = answer::failed;
+        how = answer::failed;
       }
-      release(producers_, waiting_producers_, next);
+      end_wait(producers_, waiting_producers_, how);
     }
-    while (available() != 0 && !consumers_.empty()) {
-      auto& next = static_cast<consumer&>(*consumers_.front());
-      ++promised_;
-      next.got = answer::granted;
-      release(consumers_, waiting_consumers_, next);
+    for (; available() != 0 && !consumers_.empty(); ++promised_) {
+      end_wait(consumers_, waiting_consumers_, answer::granted);
     }
   }
 
-  static void release(detail::wait_list& list, std::size_t& count, detail::waiter& w) noexcept {
-    list.remove(w);
+  static void end_wait(detail::wait_list& list, std::size_t& count, answer how) noexcept {
+    auto& first = static_cast<waiting&>(*list.front());
+    first.got = how;
+    list.remove(first);
     --count;
-    w.park.unpark();
+    first.park.unpark();
   }
 
   void close_locked() noexcept {
     closed_ = true;
-    while (!producers_.empty()) {
-      auto& next = static_cast<producer&>(*producers_.front());
-      next.got = answer::closed;
-      release(producers_, waiting_producers_, next);
-    }
-    while (!consumers_.empty()) {
-      auto& next = static_cast<consumer&>(*consumers_.front());
-      next.got = answer::closed;
-      release(consumers_, waiting_consumers_, next);
-    }
+    while (!producers_.empty()) end_wait(producers_, waiting_producers_, answer::closed);
+    while (!consumers_.empty()) end_wait(consumers_, waiting_consumers_, answer::closed);
   }
 
   enum class placed : std::uint8_t { taken, newest_dropped, oldest_dropped, full, closed };

@@ -198,10 +198,9 @@ class basic_task_gate {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     do {
       if ((word & closed_flag) != 0) return refuse_run();
-      // [A] acq_rel, pairs with [B] and [C]: the owner's clearing of `pending` sees what came before this
-      // trigger
-      //     (also if `pending` was set: hence a write in every case); a new owner sees the last one's runs.
-    } while (!word_.compare_exchange_weak(word, word | owner_flag | pending_flag, std::memory_order_acq_rel,
+      // [A] release, pairs with [B]: the owner that clears `pending` sees what came before this trigger;
+      // hence a write in every case, also if `pending` was set.
+    } while (!word_.compare_exchange_weak(word, word | owner_flag | pending_flag, std::memory_order_release,
                                           std::memory_order_relaxed));
     if ((word & owner_flag) != 0) {
       coalesced_.add();
@@ -231,8 +230,8 @@ class basic_task_gate {
     const std::lock_guard lock{mutex_};
     const std::uint64_t change = units(capacity) - units(capacity_);
     capacity_ = capacity;
-    // [D] acq_rel: the word's release sequences run on through it.
-    word_.fetch_add(change, std::memory_order_acq_rel);
+    // [relaxed] Publishes nothing, and a release sequence runs on through every read-modify-write.
+    word_.fetch_add(change, std::memory_order_relaxed);
     refuse_waiters(answer::too_much, [&](const entrant& e) { return e.weight > capacity; });
     settle();
   }
@@ -241,8 +240,8 @@ class basic_task_gate {
   /// promised are made.  Idempotent.
   void close() noexcept {
     const std::lock_guard lock{mutex_};
-    // [D]
-    word_.fetch_or(closed_flag, std::memory_order_acq_rel);
+    // [relaxed] As in set_capacity.
+    word_.fetch_or(closed_flag, std::memory_order_relaxed);
     refuse_waiters(answer::closed, [](const entrant& e) { return !e.owner; });
     settle();
   }
@@ -272,8 +271,7 @@ class basic_task_gate {
     std::uint64_t word = word_.load(std::memory_order_acquire);
     do {
       if (idle(word)) return {};
-    } while (!word_.compare_exchange_weak(word, word | watched_flag, std::memory_order_acq_rel,
-                                          std::memory_order_acquire));
+    } while (!word_.compare_exchange_weak(word, word | watched_flag, std::memory_order_acquire));  // [E]
     entrant self{0, false};
     watchers_.push_back(self);
     lock.unlock();
@@ -281,8 +279,8 @@ class basic_task_gate {
     lock.lock();
     if (self.got == answer::granted) return {};
     watchers_.remove(self);
-    // [D]
-    if (watchers_.empty()) word_.fetch_and(~watched_flag, std::memory_order_acq_rel);
+    // [relaxed] As in set_capacity.
+    if (watchers_.empty()) word_.fetch_and(~watched_flag, std::memory_order_relaxed);
     lock.unlock();
     return tell(refusal_for(self.got, why));
   }
@@ -376,8 +374,7 @@ class basic_task_gate {
     // [relaxed] Only a guess for the exchange.
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     while ((word & (waiting_flag | watched_flag)) == 0) {
-      // [F] release, pairs with [G], [E] and [D].  The last touch: whoever waits for the end may destroy the
-      // gate.
+      // [F] release, pairs with [G] and [E].  The last touch: whoever waits for the end may destroy the gate.
       if (word_.compare_exchange_weak(word, word + units(weight), std::memory_order_release,
                                       std::memory_order_relaxed)) {
         return;
@@ -386,8 +383,8 @@ class basic_task_gate {
     // Somebody waits, so the units go back under the lock, which keeps the gate alive till this is done with
     // it.
     const std::lock_guard lock{mutex_};
-    // [D]
-    word_.fetch_add(units(weight), std::memory_order_acq_rel);
+    // [F]
+    word_.fetch_add(units(weight), std::memory_order_release);
     settle();
   }
 
@@ -396,7 +393,7 @@ class basic_task_gate {
     // [relaxed] Only a guess for the exchange.
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     while ((word & (pending_flag | watched_flag)) == 0) {
-      // [C] release, pairs with [A] and [E].  The last touch, as [F].
+      // [C] release, pairs with [E].  The last touch, as [F].
       if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_release,
                                       std::memory_order_relaxed)) {
         return true;
@@ -407,7 +404,7 @@ class basic_task_gate {
     // A trigger may still come between the look and the exchange; only the lock's own flags are quiet now.
     while ((word & pending_flag) == 0) {
       // [C]
-      if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_acq_rel,
+      if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_release,
                                       std::memory_order_relaxed)) {
         settle();
         return true;
@@ -450,9 +447,9 @@ class basic_task_gate {
       if ((word & closed_flag) != 0 && !self.owner) return self.got = answer::closed, false;
       if ((word & waiting_flag) != 0) break;
       const bool fits = free_units(word) >= self.weight;
-      // [D] The flag is set in the step that sees the units missing, so that no leave can miss the flag.
+      // [G] The flag is set in the step that sees the units missing, so that no leave can miss the flag.
       if (word_.compare_exchange_weak(word, fits ? word - units(self.weight) : word | waiting_flag,
-                                      std::memory_order_acq_rel, std::memory_order_relaxed)) {
+                                      std::memory_order_acquire, std::memory_order_relaxed)) {
         if (!fits) break;
         grant(self);
         return false;
@@ -499,14 +496,14 @@ class basic_task_gate {
 
   /// Lets in the first waiters as far as they fit, keeps the flags true, tells the watchers of idleness.
   void settle() noexcept {
-    // [D] acquire: pairs with the [F] that were made without the lock.
+    // [E]
     std::uint64_t word = word_.load(std::memory_order_acquire);
     while (!waiters_.empty()) {
       auto& first = static_cast<entrant&>(*waiters_.front());
       // Nobody else takes units while the flag is set.
       if (free_units(word) < first.weight) break;
-      // [D]
-      word = word_.fetch_sub(units(first.weight), std::memory_order_acq_rel) - units(first.weight);
+      // [G]
+      word = word_.fetch_sub(units(first.weight), std::memory_order_acquire) - units(first.weight);
       remove(first);
       grant(first);
       first.park.unpark();
@@ -521,8 +518,8 @@ class basic_task_gate {
       }
       outdated |= watched_flag;
     }
-    // [D]
-    if ((word & outdated) != 0) word_.fetch_and(~outdated, std::memory_order_acq_rel);
+    // [relaxed] As in set_capacity.
+    if ((word & outdated) != 0) word_.fetch_and(~outdated, std::memory_order_relaxed);
   }
 
   [[nodiscard]] bool idle(std::uint64_t word) const noexcept {

@@ -213,7 +213,6 @@ TEST_CASE("every verb at once, with a close and cancellations in the middle, con
 
 TEST_CASE("of a push and a cancellation at the same instant exactly one wins", "[bounded_queue][stress]") {
   bounded_queue<int> queue{{.capacity = 1}};
-  int won = 0;
   for (int round = 0; round != 500; ++round) {
     std::stop_source stop;
     std::optional<int> got;
@@ -226,7 +225,6 @@ TEST_CASE("of a push and a cancellation at the same instant exactly one wins", "
     canceller.join();
     const auto left = queue.try_pop();
     REQUIRE(got.has_value() != left.has_value());
-    won += got.has_value() ? 1 : 0;
     REQUIRE(got.value_or(round) == round);
   }
   CHECK(queue.stats().left == 0);
