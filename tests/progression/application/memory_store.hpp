@@ -125,7 +125,7 @@ class memory_store final : public store {
     }
     std::vector<leader> all;
     for (auto& [id, l] : by_user) all.push_back(std::move(l));
-    std::ranges::stable_sort(all, std::ranges::greater{}, [](const leader& l) { return l.points.milli; });
+    std::ranges::sort(all, {}, [](const leader& l) { return std::pair{-l.points.milli, l.user_id}; });
     for (std::size_t i = 0; i < all.size(); ++i) {
       const bool tied = i > 0 && all[i].points == all[i - 1].points;
       all[i].rank = tied ? all[i - 1].rank : static_cast<std::int64_t>(i + 1);
