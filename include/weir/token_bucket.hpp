@@ -189,13 +189,11 @@ class basic_token_bucket {
   /// Whole tokens held at `now`, negative when more is booked than is there; the greatest number if
   /// unlimited.
   [[nodiscard]] std::int64_t available_at(time_point now) const noexcept {
-    for (;;) {
-      snapshot s = load();
-      if (s.core.limits.unlimited()) return std::numeric_limits<std::int64_t>::max();
-      const time_point t = latest(now);
-      if (!s.core.in_range(t)) s.core.rebase(t);
-      return s.core.tokens(t);
-    }
+    snapshot s = load();
+    if (s.core.limits.unlimited()) return std::numeric_limits<std::int64_t>::max();
+    const time_point t = latest(now);
+    if (!s.core.in_range(t)) s.core.rebase(t);
+    return s.core.tokens(t);
   }
 
   [[nodiscard]] std::int64_t available_approx() const noexcept { return available_at(clock_.now()); }

@@ -249,7 +249,7 @@ class circuit_core {
                                 std::to_string(f.denominator)};
   }
 
-  static const circuit_breaker_options& checked(const circuit_breaker_options& o) {
+  static circuit_breaker_options checked(const circuit_breaker_options& o) {
     if (const auto* w = std::get_if<count_window>(&o.window)) {
       require(w->size > 0, "count_window.size must be positive, got ", w->size);
     } else if (const auto* t = std::get_if<time_window>(&o.window)) {
