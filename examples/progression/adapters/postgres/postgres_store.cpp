@@ -254,7 +254,8 @@ class postgres_store::implementation {
     const auto key = [&](std::size_t i) { return std::tie(batch[i].origin, batch[i].event_id); };
     std::vector<std::size_t> firsts(batch.size());
     for (std::size_t i = 0; i < firsts.size(); ++i) firsts[i] = i;
-    std::stable_sort(firsts.begin(), firsts.end(), [&](auto a, auto b) { return key(a) < key(b); });
+    std::sort(firsts.begin(), firsts.end(),
+              [&](auto a, auto b) { return std::tuple{key(a), a} < std::tuple{key(b), b}; });
     firsts.erase(std::unique(firsts.begin(), firsts.end(), [&](auto a, auto b) { return key(a) == key(b); }),
                  firsts.end());
 
