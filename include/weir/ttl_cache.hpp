@@ -50,8 +50,7 @@ namespace weir::inline v0 {
 ///             thread of its own: writes reclaim a few expired entries each, `maintain` as many as it is
 ///             told.
 /// Thread safety  Every member from any thread, the destructor apart: no call may be running then.  The
-/// listener
-///             and the hash may be called by several threads at once.
+///             listener and the hash may be called by several threads at once.
 /// When not    Two loaders that load each other's key on two threads wait for each other: give a deadline.
 template <class Key, class Value, monotonic_clock Clock = steady_clock, class Traits = ttl_cache_traits<Key>>
 class ttl_cache {
@@ -115,13 +114,12 @@ class ttl_cache {
     return with_key(key, [&](const auto& probe) { return peek(probe) != nullptr; });
   }
 
-  /// The value: fresh, or stale as the options allow, or loaded by this caller or by one that does so
-  /// already.
+  /// The value: fresh, or stale as the options allow, or loaded by this caller or by one that
+  /// does so already.
   ///
   /// \param loader  `loader()`, `(key)`, `(stop_token)` or `(key, stop_token)`, giving a Value,
-  /// optional<Value>
-  ///                (empty: there is none), loaded<Value>, or an outcome of one of these.  Its token is
-  ///                triggered once no caller wants the result any more.  It may call the cache.
+  ///                optional<Value> (empty: there is none), loaded<Value>, or an outcome of one of these.
+  ///                Its token is triggered once no caller wants the result any more.  It may call the cache.
   /// \param until   When a waiter gives up.  Who loads does not start after it, and stays to the end.
   /// \return        The answer and where it is from; or `timed_out`, `cancelled`, or the loader's refusal.
   /// Stale          In `stale_for` the first caller loads, on its own thread, and gets what it loaded; the
