@@ -52,8 +52,8 @@ struct single_flight_traits {
 /// Invariants  I1  At most one flight a key can be joined at any time.
 ///             I2  Every caller of a flight gets the same result, or the same exception, or its own refusal.
 ///             I3  A waiter that gives up disturbs nobody.
-/// Threads     The leader makes the call on its own thread, so it stays to the end whatever its deadline
-///             says; its stop reaches the call only when nobody else waits.  Two calls that wait for each other's
+/// Threads     The leader makes the call on its own thread, so it stays to the end whatever its deadline says;
+///             its stop reaches the call only when nobody else waits.  Two calls that wait for each other's
 ///             key on two threads wait until a deadline ends it.
 /// Lifetime    No call may be running when it is destroyed.
 /// When not    To keep results: see ttl_cache.
