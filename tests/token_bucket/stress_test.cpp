@@ -29,10 +29,10 @@ std::uint64_t all_at_once(Work work, Beside beside) {
   std::latch start{threads + 1};
   std::thread other{[&] {
     start.arrive_and_wait();
-    while (!done.load(std::memory_order_relaxed)) {
+    do {
       beside();
       std::this_thread::yield();
-    }
+    } while (!done.load(std::memory_order_relaxed));
   }};
   std::vector<std::thread> workers;
   for (std::size_t i = 0; i < threads; ++i) {
@@ -71,7 +71,8 @@ TEST_CASE("no token is lost or minted while time passes, ranges end and bookings
   manual_clock clock;
   basic_token_bucket bucket{{.rate = rate::per_second(a_second), .burst = 2'000'000'000, .initial = 0},
                             clock.source()};
-  std::atomic<int> steps{0};
+  std::atomic<int> steps{1};
+  clock.advance(100ms);  // so that there is something to take, however the threads are scheduled
   const std::uint64_t granted = all_at_once(
       [&](std::size_t i) {
         std::uint64_t mine = 0;
