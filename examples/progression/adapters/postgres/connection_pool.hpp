@@ -55,18 +55,17 @@ struct pool_stats {
   std::uint64_t discarded = 0;  ///< broken, silent, too old, or given back as doubtful
 };
 
-/// Lends at most `max_connections` connections; who finds none free waits in line, bounded in number and
-/// time.
+/// Lends at most `max_connections` connections; who finds none free waits in line, bounded in number and time.
 ///
-/// Model          `in_use` slots are held by leases; a waiter is handed the slot of whoever gives back,
-/// first come, first served.  A slot's holder takes the idle connection used last, or connects. Invariants
-/// I1  in_use <= max_connections, open <= max_connections.
+/// Model          `in_use` slots are held by leases; a waiter is handed the slot of whoever gives one back,
+///                first come, first served.  A slot's holder takes the idle connection used last, or connects.
+/// Invariants     I1  in_use <= max_connections, open <= max_connections.
 ///                I2  waiting > 0 implies in_use == max_connections.
 ///                I3  The connection of a lease that was discarded is never lent again.
-/// Back-off       After n failed connects in a row none is tried for a random time below
+/// Back-off       After n failed connects in a row none is tried for a random time up to
 ///                min(cap, base * 2^(n-1)); who would have to connect is refused at once meanwhile.
-/// Blocking       `acquire` waits up to acquire_timeout and for the connection itself.  No call to the
-///                factory or to a connection is made under the lock.
+/// Blocking       `acquire` waits up to acquire_timeout, and for the connect itself.  The factory and the
+///                connections are never called under the lock.
 template <poolable Connection, weir::monotonic_clock Clock = weir::steady_clock>
 class connection_pool {
   struct pooled {
@@ -248,12 +247,12 @@ class connection_pool {
       --connecting_;
       --open_;
       ++counters_.connect_failures;
+      may_connect_.notify_all();
       weir::duration most = options_.backoff_base;
       for (unsigned i = 0; i < failures_in_a_row_ && most < options_.backoff_cap; ++i) most *= 2;
       ++failures_in_a_row_;
       next_connect_ = weir::saturating_add(clock_.now(), up_to(std::min(most, options_.backoff_cap)));
       why_ = e.what();
-      may_connect_.notify_all();
       throw;
     }
   }

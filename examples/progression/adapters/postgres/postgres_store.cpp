@@ -105,7 +105,7 @@ class transaction {
   bool ended_ = false;
 };
 
-/// The server cuts a parameter at a NUL and knows no empty key: both are the caller's mistake.
+/// libpqxx would cut a parameter at a NUL, and no text of PostgreSQL can hold one.
 const std::string& plain(const std::string& text) {
   if (text.find('\0') == std::string::npos) return text;
   throw store_error{store_failure::rejected, "a text must not hold a NUL character"};

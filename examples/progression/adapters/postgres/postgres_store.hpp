@@ -11,8 +11,7 @@
 namespace progression {
 
 struct postgres_options {
-  std::string
-      conninfo;  ///< key=value pairs or a postgresql:// address; may lead through a transaction pooler
+  std::string conninfo;  ///< key=value pairs or a postgresql:// address; a transaction pooler's will do
   std::size_t max_connections = 8;
   std::size_t max_waiters = 64;  ///< callers that may wait for a connection; others are turned away at once
   std::chrono::milliseconds acquire_timeout{1000};
@@ -24,12 +23,10 @@ struct postgres_options {
 
 /// The port on PostgreSQL 12 or later.
 ///
-/// Model          `record` is one statement, one round trip and one commit for the whole batch.  Everything
-/// that writes
-///                takes the lock of the pot's row first, so that no two can deadlock and every row of the
-///                ledger bears the cycle of the pot its points fell into.
-/// Session state  None: statements without names, settings and locks of the transaction only, so that a
-/// pooler in
+/// Model          `record` is one statement, one round trip and one commit for the whole batch.  Every writer
+///                takes the lock of the pot's row first: no two can deadlock, and every row of the ledger
+///                bears the cycle of the pot that its points fell into.
+/// Session state  None: statements without names, settings and locks of the transaction only.  A pooler in
 ///                transaction mode may stand between.
 /// Schema         Made and brought up to date by the constructor, under a lock of the database.
 class postgres_store final : public store {
