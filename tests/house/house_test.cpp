@@ -45,6 +45,7 @@ int layer(std::string_view name) {
       {"single_flight.hpp", 2}, {"retry.hpp", 2},           {"adaptive_limit.hpp", 2}, {"keyed.hpp", 3},
       {"batcher.hpp", 3},       {"event_bus.hpp", 3},       {"resource_pool.hpp", 3}, {"pipeline.hpp", 5},
       {"weir.hpp", 6}};
+  if (name == "backoff.hpp" || name == "retry_budget.hpp") return 1;  // the pure cores of retry
   if (name.starts_with("detail/") || name.starts_with("testing/")) return 1;
   if (name.starts_with("policy/")) return 4;
   const auto found = layers.find(name);
