@@ -24,8 +24,8 @@ weir::batcher_options<recorder::work> recorder::options_of(const service_options
           .weigh = [](const work& w) { return std::uint64_t{w.entries.size()}; }};
 }
 
-weir::outcome<bool> recorder::record(std::span<engagement> entries, std::span<record_answer> answers,
-                                     weir::deadline until, std::stop_token stop) {
+weir::outcome<full_cycle> recorder::record(std::span<engagement> entries, std::span<record_answer> answers,
+                                           weir::deadline until, std::stop_token stop) {
   if (batching_) return batcher_.submit({entries, answers}, until, std::move(stop));
   return write(entries, answers);
 }
@@ -39,7 +39,7 @@ void recorder::write_all(std::span<batcher::item> batch) {
   std::vector<engagement> entries;
   for (const auto& item : batch) std::ranges::move(item.request().entries, std::back_inserter(entries));
   std::vector<record_answer> answers(entries.size());
-  const bool full = write(entries, answers);
+  const full_cycle full = write(entries, answers);
   auto next = answers.begin();
   for (auto& item : batch) {
     const auto mine = item.request().answers;
@@ -50,26 +50,26 @@ void recorder::write_all(std::span<batcher::item> batch) {
   }
 }
 
-bool recorder::write(std::span<const engagement> entries, std::span<record_answer> answers) {
+full_cycle recorder::write(std::span<const engagement> entries, std::span<record_answer> answers) {
   try {
     const auto done = port_.call([&] { return db_.record(entries, wall_now_()); });
     if (done) {
       std::ranges::copy(done->status, answers.begin());
       written_.add(entries.size());
-      return done->pot.is_full();
+      return done->pot.is_full() ? full_cycle{done->pot.cycle} : std::nullopt;
     }
     std::ranges::fill(answers, record_answer{done.error()});
   } catch (const store_error& e) {
     // One bad entry must not take the others with it: halve until it stands alone.
     if (e.kind() == store_failure::rejected && entries.size() > 1) {
       const std::size_t half = entries.size() / 2;
-      const bool first = write(entries.first(half), answers.first(half));
-      const bool second = write(entries.subspan(half), answers.subspan(half));
-      return first || second;
+      const full_cycle first = write(entries.first(half), answers.first(half));
+      const full_cycle second = write(entries.subspan(half), answers.subspan(half));
+      return second ? second : first;
     }
     std::ranges::fill(answers, record_answer{std::current_exception()});
   }
-  return false;
+  return std::nullopt;
 }
 
 }  // namespace progression

@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <exception>
 #include <functional>
+#include <optional>
 #include <span>
 #include <stop_token>
 #include <variant>
@@ -23,15 +24,18 @@ namespace progression {
 /// What became of one engagement.
 using record_answer = std::variant<record_status, weir::refusal, std::exception_ptr>;
 
+/// The cycle in which a pot was seen full; empty if it was not.
+using full_cycle = std::optional<std::int64_t>;
+
 /// Writes the engagements of many callers with one commit.
 class recorder {
  public:
   recorder(store& db, store_port& port, std::function<wall_time()> wall_now, const service_options& o);
 
-  /// Moves from `entries`, fills `answers` (of the same length) and says whether the pot was full when they
-  /// were committed; or a refusal, and nothing was written.
-  weir::outcome<bool> record(std::span<engagement> entries, std::span<record_answer> answers,
-                             weir::deadline until, std::stop_token stop);
+  /// Moves from `entries`, fills `answers` (of the same length) and says in which cycle the pot was full when
+  /// they were committed, if it was; or a refusal, and nothing was written.
+  weir::outcome<full_cycle> record(std::span<engagement> entries, std::span<record_answer> answers,
+                                   weir::deadline until, std::stop_token stop);
 
   [[nodiscard]] weir::batcher_stats stats() const { return batcher_.stats(); }
   [[nodiscard]] std::uint64_t written() const noexcept { return written_.value(); }
@@ -42,11 +46,11 @@ class recorder {
     std::span<engagement> entries;
     std::span<record_answer> answers;
   };
-  using batcher = weir::batcher<work, bool, service_clock>;
+  using batcher = weir::batcher<work, full_cycle, service_clock>;
 
   static weir::batcher_options<work> options_of(const service_options& o);
   void write_all(std::span<batcher::item> batch);
-  bool write(std::span<const engagement> entries, std::span<record_answer> answers);
+  full_cycle write(std::span<const engagement> entries, std::span<record_answer> answers);
 
   store& db_;
   store_port& port_;

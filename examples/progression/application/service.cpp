@@ -298,7 +298,7 @@ class service::impl {
     record_answer answer;
     const auto full = recorder_.record({&e, 1}, {&answer, 1}, until, std::move(stop));
     if (!full) return full.error();
-    if (*full) cycle_.trigger();
+    if (*full) cycle_.trigger(**full);
     if (const auto* why = std::get_if<refusal>(&answer)) return *why;
     if (const auto* error = std::get_if<std::exception_ptr>(&answer)) std::rethrow_exception(*error);
     return handled{std::get<record_status>(answer), worth};
@@ -335,7 +335,7 @@ class service::impl {
     const auto full = recorder_.record(entries, answers, until, std::move(stop));
     if (!full) std::ranges::fill(answers, record_answer{full.error()});
     for (std::size_t k = 0; k < places.size(); ++k) verdicts[places[k]] = verdict_of(answers[k], worth[k]);
-    if (full && *full) cycle_.trigger();
+    if (full && *full) cycle_.trigger(**full);
   }
 
   static verdict verdict_of(const record_answer& answer, points worth) {

@@ -40,6 +40,24 @@ unlock_cycle::unlock_cycle(const tree& t, store& db, store_port& port, event_sin
 
 void unlock_cycle::trigger() noexcept {
   triggers_.add();
+  run();
+}
+
+void unlock_cycle::trigger(std::int64_t cycle) noexcept {
+  triggers_.add();
+  // [relaxed] Cycles only grow: whatever value is seen, a lesser cycle is over.
+  if (cycle >= latest_cycle_.load(std::memory_order_relaxed)) run();
+}
+
+void unlock_cycle::saw(std::int64_t cycle) noexcept {
+  // [relaxed] A maximum of what was read, and of no other memory.
+  std::int64_t known = latest_cycle_.load(std::memory_order_relaxed);
+  // [relaxed] As above.
+  while (known < cycle && !latest_cycle_.compare_exchange_weak(known, cycle, std::memory_order_relaxed)) {
+  }
+}
+
+void unlock_cycle::run() noexcept {
   if (coalescing_) {
     static_cast<void>(gate_.run_coalesced([this] { check(); }));
   } else {
@@ -73,12 +91,17 @@ void unlock_cycle::settle() {
     // The decision may be asked for again if the transaction is: same seed, same time, same step.
     const std::uint64_t seed = next_seed();
     const wall_time now = wall_now_();
-    auto done =
-        port_.call([&] { return db_.transition([&](const world& w) { return decide_at(w, seed, now); }); });
+    auto done = port_.call([&] {
+      return db_.transition([&](const world& w) {
+        saw(w.pot.cycle);
+        return decide_at(w, seed, now);
+      });
+    });
     if (!done)
       throw store_error{store_failure::unavailable,
                         "unlock check: " + std::string{to_string(done.error().reason)}};
     if (!*done) return;
+    saw((*done)->after.pot.cycle);
     steps_.add();
     if ((*done)->step.unlock) unlocks_.add();
     on_step_((*done)->step);

@@ -31,6 +31,10 @@ class unlock_cycle {
   /// database fails at is left for `tick`.
   void trigger() noexcept;
 
+  /// The same, because the pot was seen full in `cycle`: nothing to do if that cycle is known to be over.  All
+  /// who shared a commit see the same full pot, and most of them after the first has dealt with it.
+  void trigger(std::int64_t cycle) noexcept;
+
   /// Repeats a check that failed, and checks now and then without a reason.
   void tick();
 
@@ -47,6 +51,8 @@ class unlock_cycle {
  private:
   [[nodiscard]] std::optional<step> decide_at(const world& w, std::uint64_t seed, wall_time now) const;
   [[nodiscard]] std::uint64_t next_seed() noexcept;
+  void saw(std::int64_t cycle) noexcept;
+  void run() noexcept;
   void check() noexcept;
   void announce(const store::transitioned& t);
   void tell(const event& e) noexcept;
@@ -64,7 +70,8 @@ class unlock_cycle {
   const service_clock clock_;
 
   std::atomic<std::uint64_t> seed_;
-  std::atomic<bool> owed_{false};  // a check failed and is to be repeated
+  std::atomic<std::int64_t> latest_cycle_{0};  // that was read from the store
+  std::atomic<bool> owed_{false};              // a check failed and is to be repeated
   std::atomic<weir::duration::rep> last_check_;
   weir::event_counter triggers_;
   weir::event_counter checks_;

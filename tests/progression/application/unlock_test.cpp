@@ -97,6 +97,37 @@ TEST_CASE("one crossing by many is one unlock, one new cycle, one event", "[prog
   check_invariants(db, small_tree());
 }
 
+TEST_CASE("those who shared the commit that filled the pot share one check", "[progression]") {  // I6
+  memory_store db;
+  std::latch first_is_in{1};
+  std::latch go{1};
+  std::atomic<bool> hold{false};
+  db.before_record = [&](std::span<const engagement>) {
+    if (hold.exchange(false)) {
+      first_is_in.count_down();
+      go.wait();
+    }
+  };
+  service s{small_tree(), db, unlimited()};
+  s.start();
+  const auto before = s.stats();
+  hold = true;
+  {
+    std::jthread first{[&] { static_cast<void>(s.handle(chat("first"))); }};
+    first_is_in.wait();
+    std::vector<std::jthread> others;
+    for (int i = 0; i < 60; ++i) {
+      others.emplace_back([&, i] { static_cast<void>(s.handle(chat(std::to_string(i)))); });
+    }
+    await([&] { return s.stats().queued == 60; });
+    go.count_down();
+  }
+  CHECK(db.audit().paid_unlocks == 1);
+  CHECK(s.stats().check_triggers - before.check_triggers == 60);
+  CHECK(s.stats().checks - before.checks <= 2);
+  check_invariants(db, small_tree());
+}
+
 TEST_CASE("ten thousand triggers during a check cost one more, and none is lost", "[progression]") {  // I5
   memory_store db;
   std::latch in_check{1};
