@@ -12,7 +12,7 @@
 namespace progression {
 
 /// What the service tells the world, after the commit that made it true and exactly once: by the process that
-/// committed it.
+/// committed it.  Not at all if the answer to that commit was lost with the connection.
 struct node_unlocked {
   node_level what;
   std::string name;  ///< of the node, for people

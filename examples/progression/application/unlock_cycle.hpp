@@ -4,6 +4,8 @@
 #include <atomic>
 #include <cstdint>
 #include <functional>
+#include <optional>
+#include <string>
 
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
