@@ -297,7 +297,7 @@ class basic_task_gate {
             .running = static_cast<std::uint32_t>(used),
             .capacity = capacity_,
             .waiting = waiting_,
-            .longest = duration{longest_.load(std::memory_order_relaxed)}};
+            .longest = duration{longest_.load(std::memory_order_relaxed)}};  // [relaxed] likewise
   }
 
  private:
