@@ -142,7 +142,8 @@ class batch_item {
 /// Thread safety  Every member from any thread but the destructor, which requires that every `submit` has
 ///             returned.  The call must not submit to its own batcher: detected on its own thread
 ///             (std::logic_error), a deadlock if it waits for another thread that does.
-/// Memory      `max_batch` pointers, allocated at construction; `submit` allocates nothing.
+/// Memory      A pointer for each of max_batch or max_waiting, whichever is less, allocated at construction;
+///             `submit` allocates nothing.
 /// When not    Requests that are cheap one by one, or that need the answer of one another.
 /// Source      Leader/followers: Schmidt et al., PLoPD 4, 2000; group commit: DeWitt et al., SIGMOD 1984.
 template <class Request, class Result, monotonic_clock Clock = steady_clock>
@@ -154,14 +155,14 @@ class batcher {
   using item = batch_item<Request, Result>;
 
   /// `call` is called with each batch, one at a time, on the thread of one of the callers.
-  /// Throws std::invalid_argument if an option is out of range.
+  /// Throws std::invalid_argument if an option is out of range; what the allocation throws.
   template <class Call>
     requires std::is_invocable_v<Call&, std::span<item>>
   batcher(batcher_options<Request> options, Call call, Clock clock = {})
       : options_{checked(std::move(options))},
         call_{std::make_unique<erased<Call>>(std::move(call))},
         clock_{std::move(clock)} {
-    batch_.reserve(options_.max_batch);
+    batch_.reserve(std::min(options_.max_batch, options_.max_waiting));  // all who wait can be taken, no more
   }
 
   batcher(const batcher&) = delete;
@@ -284,6 +285,9 @@ class batcher {
     return waiting_ >= options_.max_batch || (options_.max_weight && waiting_weight_ >= *options_.max_weight);
   }
 
+  /// Whether more requests are likely to be on their way.
+  [[nodiscard]] bool in_company_locked() const noexcept { return waiting_ > 1 || last_batch_ > 1; }
+
   void unlink_locked(entry& e) noexcept {
     queue_.remove(e);
     --waiting_;
@@ -312,6 +316,7 @@ class batcher {
     if (e.at == phase::queued) {
       leave_locked(e, refusal{refusal_reason::cancelled});
       e.park.unpark();
+      if (lingering_ && !in_company_locked()) leader_->park.unpark();
     } else if (lingering_ && leader_ == &e) {
       e.park.unpark();
     }
@@ -369,7 +374,7 @@ class batcher {
     runner_ = std::this_thread::get_id();
     lock.unlock();
 
-    run_batch();
+    run_batch(self);
 
     lock.lock();
     runner_ = {};
@@ -392,7 +397,7 @@ class batcher {
     if (options_.linger == duration::zero()) return;
     // Should the clock have stepped back since, a linger is still no longer than `linger`.
     linger_until_ = saturating_add(std::min(last_end_, clock_.now()), options_.linger);
-    while ((waiting_ > 1 || last_batch_ > 1) && !full_locked() && !closed_ && !somebody_hurries_locked() &&
+    while (in_company_locked() && !full_locked() && !closed_ && !somebody_hurries_locked() &&
            clock_.now() < linger_until_ && !self.stop.stop_requested()) {
       lingering_ = true;
       lock.unlock();
@@ -444,17 +449,18 @@ class batcher {
   }
 
   /// Without the lock: `batch_` belongs to the leader while a batch runs.
-  void run_batch() noexcept {
+  /// The chain is what counts: the call may have reordered or overwritten the items of its span.
+  void run_batch(entry& first) noexcept {
     std::exception_ptr error;
     try {
       (*call_)(std::span<item>{batch_});
     } catch (...) {
       error = std::current_exception();
     }
-    for (const item& i : batch_) {
-      if (i.answered()) continue;
+    for (entry* e = &first; e != nullptr; e = e->next_taken) {
+      if (e->answered()) continue;
       if (!error) error = left_unanswered();
-      i.entry_->error = error;
+      e->error = error;
     }
   }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <limits>
 #include <memory>
 #include <stdexcept>
 #include <stop_token>
@@ -339,6 +340,25 @@ TEST_CASE("a leader whose stop comes while it lingers hands leadership on", "[ba
   CHECK(l.held.batches == batches{{1}, {3}});
 }
 
+TEST_CASE("a leader that is left alone in its linger does not wait on", "[batcher]") {
+  manual_clock clock;
+  held_call held;
+  clocked b{{.linger = 5ms}, held.call(), clock.source()};
+  auto first = in_thread([&] { return b.submit(1); });
+  held.entered.wait();
+  auto leader = in_thread([&] { return b.submit(2); });
+  await_waiting(b, 1);
+  std::stop_source stop;
+  auto follower = in_thread([&] { return b.submit(3, {}, stop.get_token()); });
+  await_waiting(b, 2);
+  held.release.count_down();
+  clock.await_sleepers(1);
+  stop.request_stop();
+  CHECK(follower.get().error().reason == refusal_reason::cancelled);
+  CHECK(*leader.get() == 20);  // the clock has not moved
+  CHECK(*first.get() == 10);
+}
+
 TEST_CASE("a clock that steps back does not prolong a linger", "[batcher]") {
   lingering l;
   l.clock.await_sleepers(1);
@@ -412,6 +432,12 @@ TEST_CASE("a request and a result may be move-only, a result may be void, a call
                           }};
   CHECK(adds.submit(4).has_value());
   CHECK(sum == 4);
+}
+
+TEST_CASE("max_batch may be any number: no batch is larger than what may wait", "[batcher]") {
+  constexpr auto any = std::numeric_limits<std::size_t>::max();
+  batcher<int, int> b{{.max_batch = any}, [](std::span<int_item> batch) { batch[0].set_value(1); }};
+  CHECK(*b.submit(0) == 1);
 }
 
 TEST_CASE("options out of range are refused with the value that was given", "[batcher]") {

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <memory>
 #include <stdexcept>
 
@@ -49,6 +50,30 @@ TEST_CASE("a throw of the call reaches those without an answer and nobody else",
   CHECK_THROWS_AS(others[0].get(), std::runtime_error);
   CHECK(*others[1].get() == 1);
   CHECK_THROWS_AS(others[2].get(), std::runtime_error);
+}
+
+TEST_CASE("a call may reorder its items, and one that it overwrites is still told that it has no answer",
+          "[batcher]") {
+  held_call held;
+  batcher<int, int> b{{}, [&](std::span<int_item> batch) {
+                        if (batch.size() == 1) return held.call()(batch);
+                        const auto even = std::ranges::remove_if(
+                            batch, [](const int_item& i) { return i.request() % 2 != 0; });
+                        for (auto i = batch.begin(); i != even.begin(); ++i) i->set_value(i->request());
+                      }};
+  auto first = in_thread([&] { return b.submit(0); });
+  held.entered.wait();
+  std::vector<std::future<weir::outcome<int>>> others;
+  for (int n = 1; n <= 4; ++n) {
+    others.push_back(in_thread([&b, n] { return b.submit(n); }));
+    await_waiting(b, static_cast<std::size_t>(n));
+  }
+  held.release.count_down();
+  (void)first.get();
+  CHECK_THROWS_AS(others[0].get(), std::logic_error);
+  CHECK(*others[1].get() == 2);
+  CHECK_THROWS_AS(others[2].get(), std::logic_error);
+  CHECK(*others[3].get() == 4);
 }
 
 TEST_CASE("after a throw of the call the next caller is served", "[batcher]") {
