@@ -126,7 +126,7 @@ class bounded_queue {
   outcome<> try_push(const T& value)
     requires std::copy_constructible<T>
   {
-    return try_push(T{value});
+    return try_push(T(value));
   }
 
   /// Takes `value`; under `block`, waits for room as long as it needs, first come first served.
@@ -138,7 +138,7 @@ class bounded_queue {
   outcome<> push(const T& value, std::stop_token stop = {})
     requires std::copy_constructible<T>
   {
-    return push(T{value}, std::move(stop));
+    return push(T(value), std::move(stop));
   }
 
   /// As `push`, but refuses with `timed_out` once `wait` has passed; at once if it is not positive.
@@ -148,7 +148,7 @@ class bounded_queue {
   outcome<> push_for(const T& value, duration wait, std::stop_token stop = {})
     requires std::copy_constructible<T>
   {
-    return push_for(T{value}, wait, std::move(stop));
+    return push_for(T(value), wait, std::move(stop));
   }
 
   /// As `push`, but refuses with `timed_out` once `until` is reached.
@@ -158,7 +158,7 @@ class bounded_queue {
   outcome<> push_until(const T& value, deadline until, std::stop_token stop = {})
     requires std::copy_constructible<T>
   {
-    return push_until(T{value}, until, std::move(stop));
+    return push_until(T(value), until, std::move(stop));
   }
 
   /// Moves from `values` in order until one is refused, as `try_push` and the `push` family would.
@@ -266,8 +266,8 @@ class bounded_queue {
     taken.reserve(capacity_);  // outside the lock, hence for the most there can be
     const std::lock_guard lock{mutex_};
     // Those who already hold a promise get the oldest; they need only the count to be right.
-    for (std::size_t i = promised_; i != size_; ++i) taken.push_back(std::move_if_noexcept(slot(i)));
-    for (; size_ != promised_; --size_, ++popped_) std::destroy_at(&slot(size_ - 1));
+    for (std::size_t i = promised_; i != size_; ++i) taken.push_back(std::move_if_noexcept(*slot(i)));
+    for (; size_ != promised_; --size_, ++popped_) std::destroy_at(slot(size_ - 1));
     close_locked();
     return taken;
   }
@@ -309,7 +309,7 @@ class bounded_queue {
 
   /// A producer's value is moved by the one who makes room: there is never room that only looks taken.
   struct producer : waiting {
-    explicit producer(T& v) noexcept : value{&v} {}
+    explicit producer(T& v) noexcept : value{std::addressof(v)} {}
     T* value;
     std::exception_ptr error;  // guarded by mutex_; what T's move threw
   };
@@ -353,24 +353,24 @@ class bounded_queue {
 
   // Everything from here to `settle` requires the lock.
 
-  T& slot(std::size_t i) noexcept {
+  T* slot(std::size_t i) noexcept {
     // Written so that no capacity can overflow it.
     const std::size_t to_end = slot_count_ - head_;
-    return slots_[i < to_end ? head_ + i : i - to_end];
+    return slots_ + (i < to_end ? head_ + i : i - to_end);
   }
-  T& front() noexcept { return slot(0); }
+  T& front() noexcept { return *slot(0); }
 
   /// Values that no waiting consumer has been promised.
   [[nodiscard]] std::size_t available() const noexcept { return size_ - promised_; }
 
   void append(T& value) {
-    std::construct_at(&slot(size_), std::move(value));
+    std::construct_at(slot(size_), std::move(value));
     ++size_;
     ++pushed_;
   }
 
   void remove_front() noexcept {
-    std::destroy_at(&front());
+    std::destroy_at(slot(0));
     head_ = head_ + 1 == slot_count_ ? 0 : head_ + 1;
     --size_;
   }
@@ -423,9 +423,9 @@ class bounded_queue {
     while (!consumers_.empty()) end_wait(consumers_, waiting_consumers_, answer::closed);
   }
 
-  enum class placed : std::uint8_t { taken, newest_dropped, oldest_dropped, full, closed };
+  enum class placed : std::uint8_t { taken, dropped, full, closed };
 
-  /// Takes `value` if the policy lets it.  What `drop_oldest` removed is in `victim` if anybody wants it.
+  /// Takes `value` if the policy lets it.  What was dropped is in `victim`, to end outside the lock.
   [[nodiscard]] placed place(T& value, std::optional<T>& victim, std::exception_ptr& error) {
     if (closed_) return placed::closed;
     if (size_ < capacity_) {
@@ -434,20 +434,21 @@ class bounded_queue {
       return placed::taken;
     }
     if (overflow_ == overflow_policy::drop_newest) {
+      victim.emplace(std::move(value));
       ++pushed_;
       ++dropped_;
-      return placed::newest_dropped;
+      return placed::dropped;
     }
     if (overflow_ != overflow_policy::drop_oldest) return placed::full;
     append(value);  // into the spare slot: if it throws, nothing has changed
     try {
-      if (on_drop_) victim.emplace(std::move(front()));
+      victim.emplace(std::move(front()));
     } catch (...) {
-      error = std::current_exception();
+      if (on_drop_) error = std::current_exception();
     }
     remove_front();
     ++dropped_;
-    return placed::oldest_dropped;
+    return placed::dropped;
   }
 
   [[nodiscard]] refusal nothing_there() const noexcept {
@@ -472,7 +473,7 @@ class bounded_queue {
     if (what == placed::closed) return tell(refused_for_ever(refusal_reason::closed));
     if (what == placed::full) return tell({refusal_reason::full});
     if (error) std::rethrow_exception(error);
-    if (on_drop_) on_drop_(std::move(victim ? *victim : value));
+    if (on_drop_) on_drop_(std::move(*victim));
     return {};
   }
 
@@ -483,16 +484,18 @@ class bounded_queue {
     producers_.push_back(self);
     ++waiting_producers_;
     lock.unlock();
-    const detail::wake_reason why = detail::sleep(self, clock_, until(), stop);
+    std::exception_ptr error;
+    const detail::wake_reason why = detail::sleep(self, clock_, until(), stop, error);
     lock.lock();
     if (self.got == answer::granted) return {};
     if (self.got == answer::none) {
       producers_.remove(self);
       --waiting_producers_;
+      self.error = std::move(error);
     }
-    if (self.got != answer::failed) ++rejected_;
+    if (!self.error) ++rejected_;
     lock.unlock();
-    if (self.got == answer::failed) std::rethrow_exception(self.error);
+    if (self.error) std::rethrow_exception(self.error);
     return tell(refusal_for(self.got, why));
   }
 
@@ -528,17 +531,20 @@ class bounded_queue {
     consumers_.push_back(self);
     ++waiting_consumers_;
     lock.unlock();
-    const detail::wake_reason why = detail::sleep(self, clock_, until(), stop);
+    std::exception_ptr error;
+    const detail::wake_reason why = detail::sleep(self, clock_, until(), stop, error);
     lock.lock();
     if (self.got == answer::granted) {
       --promised_;
       return true;
     }
-    if (self.got == answer::none) {
+    const bool given_up = self.got == answer::none;
+    if (given_up) {
       consumers_.remove(self);
       --waiting_consumers_;
     }
     lock.unlock();
+    if (given_up && error) std::rethrow_exception(error);
     no = refusal_for(self.got, why);
     return false;
   }

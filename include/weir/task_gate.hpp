@@ -275,13 +275,15 @@ class basic_task_gate {
     entrant self{0, false};
     watchers_.push_back(self);
     lock.unlock();
-    const detail::wake_reason why = detail::sleep(self, clock_, until, stop);
+    std::exception_ptr error;
+    const detail::wake_reason why = detail::sleep(self, clock_, until, stop, error);
     lock.lock();
     if (self.got == answer::granted) return {};
     watchers_.remove(self);
     // [relaxed] As in set_capacity.
     if (watchers_.empty()) word_.fetch_and(~watched_flag, std::memory_order_relaxed);
     lock.unlock();
+    if (error) std::rethrow_exception(error);
     return tell(refusal_for(self.got, why));
   }
 
@@ -424,8 +426,10 @@ class basic_task_gate {
     if (take(weight)) return pass{*this, next_number(), weight};
     entrant self{weight, false};
     detail::wake_reason why{};
-    if (queue_up(self)) why = detail::sleep(self, clock_, until(), stop);
+    std::exception_ptr error;
+    if (queue_up(self)) why = detail::sleep(self, clock_, until(), stop, error);
     if (conclude(self)) return pass{*this, self.number, weight};
+    if (error && self.got == answer::none) std::rethrow_exception(error);
     return tell(refusal_for(self.got, why));
   }
 

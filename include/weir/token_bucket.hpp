@@ -412,7 +412,7 @@ class basic_token_bucket {
       }
       advance(t);
       const detail::bucket_instant act = s.core.instant(t, answer.excess);
-      newest_ = std::max(newest_, act);
+      newest_ = act;
       return reservation{*this, {act, count, limits, generation_, epoch_}};
     }
   }

@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <limits>
 #include <random>
 #include <stdexcept>
@@ -145,6 +146,34 @@ TEST_CASE("jitter survives the cap and never exceeds it", "[retry]") {  // RT-17
       CHECK(at_cap == 0);
     }
   }
+}
+
+TEST_CASE("no delay is negative or above the cap, at the ends of every range", "[retry]") {
+  using enum backoff_jitter;
+  constexpr std::int64_t odd = (std::int64_t{1} << 53) + 3;  // what a double cannot hold
+  constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
+  for (const auto jitter : {none, full, equal, proportional, decorrelated}) {
+    for (const auto growth :
+         {backoff_growth::constant, backoff_growth::linear, backoff_growth::exponential}) {
+      for (const std::int64_t base : {std::int64_t{0}, std::int64_t{1}, odd, most - 1, most}) {
+        for (const std::int64_t cap : {base, base + (most - base) / 2, most}) {
+          for (const double proportion : {0.0, 0.5, 1.0}) {
+            const backoff_options o{growth, duration{base}, 1e300, duration{cap}, jitter, proportion};
+            validate(o);
+            for (const std::uint32_t n : {0U, 1U, 63U, std::numeric_limits<std::uint32_t>::max()}) {
+              for (const double r : {0.0, 0.5, 1 - 0x1p-53}) {
+                const duration d = backoff_delay(o, n, o.cap, r);
+                CAPTURE(static_cast<int>(jitter), static_cast<int>(growth), base, cap, proportion, n, r,
+                        d.count());
+                if (d < 0ns || d > o.cap) FAIL("out of range");
+              }
+            }
+          }
+        }
+      }
+    }
+  }
+  SUCCEED();
 }
 
 TEST_CASE("a back-off out of range is refused with the value that was given", "[retry]") {

@@ -77,6 +77,23 @@ TEST_CASE("a token budget starts full and never holds more than its capacity", "
   CHECK(b.stats().refused == 2);
 }
 
+TEST_CASE("what is given back late counts when it was taken: it mints nothing", "[retry]") {
+  manual_clock clock{time_point{100s}};
+  budget_on_manual b{window_budget{.window = 1s, .ratio = 0, .min_per_second = 5}, clock.source()};
+  const time_point taken = clock.now();
+  for (int i = 0; i < 5; ++i) CHECK(b.try_withdraw());
+  clock.advance(950ms);
+  for (int i = 0; i < 3; ++i) b.refund(taken);
+  CHECK(b.available_approx() == 3);
+  for (int i = 0; i < 3; ++i) CHECK(b.try_withdraw());
+  clock.advance(100ms);
+  CHECK(b.available_approx() == 2);  // 3 of this window are spent
+  b.refund(taken);                   // the window that they were taken from is over
+  CHECK(b.available_approx() == 2);
+  clock.advance(10s);
+  CHECK(b.available_approx() == 5);
+}
+
 TEST_CASE("a clock that steps back mints nothing and takes nothing away", "[retry]") {
   manual_clock clock{time_point{100s}};
   budget_on_manual b{window_budget{.window = 1s, .ratio = 1, .min_per_second = 1}, clock.source()};

@@ -1,11 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <exception>
 #include <future>
 #include <memory>
 #include <new>
 #include <stdexcept>
+#include <stop_token>
 #include <string>
+#include <type_traits>
 
 #include <weir/retry.hpp>
 #include <weir/testing/manual_clock.hpp>
@@ -21,6 +24,7 @@ using weir::refusal;
 using weir::refusal_reason;
 using weir::retry_verdict;
 using weir::time_point;
+using weir::testing::manual_clock;
 using leaping_retry = weir::basic_retry<leaping_clock::view>;
 using leaping_options = weir::basic_retry_options<leaping_clock::view>;
 using durations = std::vector<weir::duration>;
@@ -328,6 +332,55 @@ TEST_CASE("a value may be move-only and a callable may be used up", "[retry]") {
   weir::retry policy;
   const auto result = policy.call([p = std::make_unique<int>(3)]() mutable { return std::move(p); });
   CHECK(**result == 3);
+}
+
+TEST_CASE("a reference to an outcome is an outcome, not a value", "[retry]") {
+  leaping_clock clock;
+  leaping_retry policy{{.max_attempts = 3, .backoff = plain}, clock.source()};
+  outcome<int> answer{refusal{refusal_reason::busy}};
+  const outcome<void> nothing{refusal{refusal_reason::full}};
+  int calls = 0;
+  const auto by_reference = [&]() -> outcome<int>& { return ++calls, answer; };
+  const auto by_constant = [&]() -> const outcome<void>& { return ++calls, nothing; };
+  static_assert(std::is_same_v<decltype(policy.call(by_reference)), outcome<int>>);
+  static_assert(std::is_same_v<decltype(policy.call(by_constant)), outcome<void>>);
+  CHECK(policy.call(by_reference).error().reason == refusal_reason::busy);
+  CHECK(calls == 3);
+  CHECK(policy.call(by_constant).error().reason == refusal_reason::full);
+  CHECK(calls == 6);
+}
+
+TEST_CASE("a value that is an exception is a value", "[retry]") {
+  leaping_clock clock;
+  leaping_retry policy{{.max_attempts = 3, .backoff = plain}, clock.source()};
+  int calls = 0;
+  CHECK(policy.call([&] { return ++calls, std::make_exception_ptr(1); }));
+  CHECK(calls == 1);
+}
+
+TEST_CASE("a retry that a stop prevents gives its budget back, and no more than it took", "[retry]") {
+  manual_clock clock;
+  using policy_on_manual = weir::basic_retry<manual_clock::view>;
+  using budget_on_manual = weir::basic_retry_budget<manual_clock::view>;
+  const auto budget = std::make_shared<budget_on_manual>(
+      weir::window_budget{.window = 1s, .ratio = 0, .min_per_second = 5}, clock.source());
+  policy_on_manual policy{
+      {.backoff = {.growth = backoff_growth::constant, .base = 10s, .jitter = backoff_jitter::none},
+       .budget = budget},
+      clock.source()};
+  for (const auto slept : {0s, 5s}) {  // within the window, and after it
+    std::stop_source stop;
+    auto call = std::async(std::launch::async, [&] {
+      return policy.call([]() -> outcome<int> { return refusal{refusal_reason::busy}; }, {},
+                         stop.get_token());
+    });
+    clock.await_sleepers(1);
+    CHECK(budget->available_approx() == 4);
+    clock.advance(slept);
+    stop.request_stop();
+    CHECK(call.get().error().reason == refusal_reason::busy);
+    CHECK(budget->available_approx() == 5);
+  }
 }
 
 TEST_CASE("the same seed draws the same delays, another seed others", "[retry]") {

@@ -5,6 +5,7 @@
 #include <cassert>
 #include <chrono>
 #include <condition_variable>
+#include <exception>
 #include <mutex>
 #include <stop_token>
 #include <utility>
@@ -16,10 +17,10 @@ namespace weir::inline v0::detail {
 
 /// Where one waiter sleeps until it is unparked or its deadline is reached.
 ///
-/// Model          One token: `unpark` puts it, `park_until` takes it.  An unpark that comes first is not
-/// lost. Thread safety  `unpark` from any thread; `park_until` from one thread at a time. Lifetime `unpark`
-/// touches nothing of the parker after the waiter can have seen the token, so a waiter on
-///                the stack may leave as soon as `park_until` has returned true.
+/// Model          One token: `unpark` puts it, `park_until` takes it.  An unpark that comes first is not lost.
+/// Thread safety  `unpark` from any thread; `park_until` from one thread at a time.
+/// Lifetime       `unpark` touches nothing of the parker after the waiter can have seen the token, so a waiter
+///                on the stack may leave as soon as `park_until` has returned true.
 class parker final : public timer_target {
  public:
   parker() = default;
@@ -98,8 +99,9 @@ struct waiter {
 /// A first-in-first-out list of waiters, guarded by the lock of the component that owns it.
 ///
 /// The protocol, all of it under that lock but the sleep itself:
-///   waiter   push_back(w); unlock; sleep(w, ...); lock; look at what was granted to w; if nothing was:
-///   remove(w); granter  w = front(); remove(*w); record the grant in w; w->park.unpark(); unlock.
+///   waiter   push_back(w); unlock; sleep(w, ...); lock; look at what was granted to w;
+///            if nothing was: remove(w).
+///   granter  w = front(); remove(*w); record the grant in w; w->park.unpark(); unlock.
 /// The unpark stays under the lock: a waiter that woke by itself must take the lock, sees its grant and
 /// leaves only after the granter is done with it.  A waiter that gives up removes itself under the same lock,
 /// so a grant is either seen by it or never made to it.
@@ -136,12 +138,25 @@ class wait_list {
 enum class wake_reason { unparked, deadline_reached, stop_requested };
 
 /// Sleeps on `w` until it is unparked, `until` is reached on `clock`, or a stop is requested.
-/// Must be called without any lock.
+/// Must be called without any lock.  Throws what a `waking_clock` throws that cannot keep the timer.
 template <monotonic_clock Clock>
 [[nodiscard]] wake_reason sleep(waiter& w, const Clock& clock, deadline until, const std::stop_token& stop) {
   const std::stop_callback on_stop{stop, [&w]() noexcept { w.park.unpark(); }};
   if (!w.park.park_until(clock, until)) return wake_reason::deadline_reached;
   return stop.stop_requested() ? wake_reason::stop_requested : wake_reason::unparked;
+}
+
+/// As above, for a `w` that stands in a list: leaves in `error` what the clock throws, because `w` must be
+/// taken out first, and may have been granted something by then.
+template <monotonic_clock Clock>
+[[nodiscard]] wake_reason sleep(waiter& w, const Clock& clock, deadline until, const std::stop_token& stop,
+                                std::exception_ptr& error) noexcept {
+  try {
+    return sleep(w, clock, until, stop);
+  } catch (...) {
+    error = std::current_exception();
+    return wake_reason::unparked;
+  }
 }
 
 }  // namespace weir::inline v0::detail

@@ -159,7 +159,8 @@ SELECT id, username, points, rank() OVER (ORDER BY points DESC) FROM progression
 ORDER BY points DESC, id LIMIT $1::integer)";
 
 inline constexpr const char* engagement_of = R"(
-SELECT metric, least(sum(value), 9223372036854775807)::bigint, sum(points)::bigint FROM progression.ledger WHERE user_id = $1 GROUP BY metric)";
+SELECT metric, least(sum(value), 9223372036854775807)::bigint, sum(points)::bigint
+FROM progression.ledger WHERE user_id = $1 GROUP BY metric)";
 
 /// In the order of audit_report.
 inline constexpr const char* audit = R"(
