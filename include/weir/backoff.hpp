@@ -105,7 +105,7 @@ namespace detail {
     case backoff_jitter::equal:
       return draw_between(d - d / 2, d, r);
     case backoff_jitter::proportional:
-      return draw_between(detail::saturating_scale(d, 1 - o.proportion),
+      return draw_between(std::min(d, detail::saturating_scale(d, 1 - o.proportion)),
                           std::min(o.cap, detail::saturating_scale(d, 1 + o.proportion)), r);
     case backoff_jitter::decorrelated:
       return std::min(o.cap, draw_between(o.base, detail::saturating_scale(previous, 3), r));

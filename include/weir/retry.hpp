@@ -82,8 +82,8 @@ struct retry_transient {
 };
 
 /// Ends of calls, by cause, and retries; each exact, the row not of one instant.
-/// `succeeded + not_retryable + exhausted + past_deadline + out_of_budget + cancelled` is the number of
-/// calls.
+/// `succeeded + not_retryable + exhausted + past_deadline + out_of_budget + cancelled` is the number of calls,
+/// but for those that a throw of the classifier or of the clock ended.
 struct retry_stats {
   std::uint64_t succeeded = 0;
   std::uint64_t not_retryable = 0;
@@ -155,7 +155,7 @@ class basic_retry {
     if (const auto gone = not_worth_trying(until, stop)) return *gone;
     std::uint32_t step = 0;  // of the back-off, from 0
     duration previous = backoff_.base;
-    for (std::uint32_t attempt = 1;; ++attempt) {
+    for (std::uint32_t attempt = 1;; attempt += attempt != unlimited_attempts ? 1 : 0) {
       std::exception_ptr error;
       std::optional<result> got;
       retry_verdict verdict{false};
@@ -266,7 +266,9 @@ class basic_retry {
 
   template <class T>
   [[nodiscard]] retry_verdict judge_value(const T& value) const {
-    if constexpr (std::is_invocable_v<const RetryOn&, const T&>) {
+    // A value that can be taken for an exception is none: the callee did not throw it.
+    if constexpr (std::is_invocable_v<const RetryOn&, const T&> &&
+                  !std::is_convertible_v<const T&, std::exception_ptr>) {
       return retry_on_(value);
     } else {
       return false;
@@ -314,10 +316,10 @@ class basic_retry {
         end = &past_deadline_;  // woke too late
       }
     } catch (...) {
-      if (budget_) budget_->refund();
+      if (budget_) budget_->refund(now);
       throw;
     }
-    if (end != nullptr && budget_) budget_->refund();
+    if (end != nullptr && budget_) budget_->refund(now);
     return end;
   }
 

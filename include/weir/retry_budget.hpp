@@ -82,8 +82,18 @@ class basic_retry_budget {
     return granted;
   }
 
-  /// Gives back a retry that was taken and not made.
+  /// Gives back a retry that was taken just now and not made.
   void refund() noexcept { add(unit); }
+
+  /// Gives back a retry that was taken at about `taken_at`, by the budget's clock, and not made.  In the
+  /// window form it counts at that time, so that it expires with what it makes up for.
+  void refund(time_point taken_at) noexcept {
+    if (slot_ == duration::zero()) return add(unit);
+    const std::lock_guard lock{mutex_};
+    static_cast<void>(current_locked());
+    const std::int64_t index = std::min(last_index_, index_of(taken_at));
+    if (index > last_index_ - slots) slot_locked(index).sum += unit;
+  }
 
   /// How many retries could be taken now; stale when read.
   [[nodiscard]] std::uint64_t available_approx() const noexcept {
@@ -160,14 +170,19 @@ class basic_retry_budget {
     return true;
   }
 
-  [[nodiscard]] std::int64_t index_locked() const noexcept {
-    const std::int64_t t = clock_.now().time_since_epoch().count();
+  [[nodiscard]] std::int64_t index_of(time_point at) const noexcept {
+    const std::int64_t t = at.time_since_epoch().count();
     const std::int64_t length = slot_.count();
-    return std::max(last_index_, t / length - (t % length < 0 ? 1 : 0));
+    return t / length - (t % length < 0 ? 1 : 0);
   }
 
-  slot& current_locked() noexcept {
-    const std::int64_t index = last_index_ = index_locked();
+  [[nodiscard]] std::int64_t index_locked() const noexcept {
+    return std::max(last_index_, index_of(clock_.now()));
+  }
+
+  slot& current_locked() noexcept { return slot_locked(last_index_ = index_locked()); }
+
+  slot& slot_locked(std::int64_t index) noexcept {
     slot& s = slots_[static_cast<std::size_t>((index % slots + slots) % slots)];
     if (s.index != index) s = {index, 0};
     return s;
