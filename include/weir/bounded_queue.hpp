@@ -70,9 +70,11 @@ struct [[nodiscard]] push_range_result {
 ///             I4  A value that was not taken stays with the caller, not moved from.
 /// Ordering    What came before an accepted push happens-before what follows the pop of that value.
 /// Allocation  None after construction, but for vectors of the caller and what T itself allocates.
-/// User code   T's move constructor and destructor run under the lock and must not use the queue; the copy
-///             constructor, `on_drop` and the observer run outside.
-/// Waiting     What can be done at once is done, even past the deadline or after a stop request.
+/// User code   T's move constructor, and the destructor of what was moved from, run under the lock and must
+///             not use the queue; a waiting producer's value is moved on the thread that makes room for it.
+///             All else runs outside, but for the copies of `close_and_take`, made if the move may throw.
+/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  If a
+///             `waking_clock` throws, a wait throws the same and has changed nothing.
 /// Destruction Requires that no call is in progress.  What is left is handed to `on_drop`, which must not
 ///             throw there, or destroyed; `close_and_take` gives it back instead.
 /// Source      Bounded-buffer monitor: Hoare, CACM 17(10), 1974.
@@ -116,7 +118,7 @@ class bounded_queue {
 
   /// Takes `value` unless the queue is full or closed; the drop policies make room instead of being full.
   ///
-  /// \return        Success, or `full` or `closed`.
+  /// \return        Success, or `full` or `closed`.  What the policy drops counts as taken, `value` too.
   /// Complexity     O(1), no allocation.
   /// Blocking       Never waits for room; holds one short internal lock.
   /// Thread safety  Concurrent with every member except the destructor.
@@ -161,10 +163,10 @@ class bounded_queue {
     return push_until(T(value), until, std::move(stop));
   }
 
-  /// Moves from `values` in order until one is refused, as `try_push` and the `push` family would.
+  /// Moves from `values` in order until one is refused, as `try_push` and the `push` family would, one by
+  /// one: values of other producers may come between.
   ///
-  /// Exceptions     What T's move constructor throws: those before it have been taken, it and those after it
-  ///                have not.
+  /// Exceptions     As `try_push`; the values before the one that threw have been taken, those after it not.
   push_range_result try_push_range(std::span<T> values) {
     return push_each(values, [this](T& value) { return try_push(std::move(value)); });
   }
@@ -209,7 +211,8 @@ class bounded_queue {
     return pop_impl([&] { return until; }, stop);
   }
 
-  /// Appends up to `max` values to `out`, without waiting.
+  /// Appends up to `max` values to `out`, without waiting; first reserves room for `max`, or the capacity if
+  /// that is less.
   ///
   /// \return        How many, or `empty` or `closed`.  Zero if and only if `max` is zero.
   /// Exceptions     std::bad_alloc from growing `out`, what T's move constructor throws: those already taken
@@ -261,7 +264,7 @@ class bounded_queue {
   ///
   /// Exceptions     std::bad_alloc: nothing has changed, the queue is open.  A throwing move of a T that
   ///                cannot be copied leaves the values as it left them, as in std::vector.
-  std::vector<T> close_and_take() {
+  [[nodiscard]] std::vector<T> close_and_take() {
     std::vector<T> taken;
     taken.reserve(capacity_);  // outside the lock, hence for the most there can be
     const std::lock_guard lock{mutex_};
@@ -294,8 +297,8 @@ class bounded_queue {
             .rejected = rejected_,
             .left = size_,
             .capacity = capacity_,
-            .waiting_producers = waiting_producers_,
-            .waiting_consumers = waiting_consumers_};
+            .waiting_producers = producers_.size(),
+            .waiting_consumers = consumers_.size()};
   }
 
  private:
@@ -402,25 +405,24 @@ class bounded_queue {
         next.error = std::current_exception();
         how = answer::failed;
       }
-      end_wait(producers_, waiting_producers_, how);
+      end_wait(producers_, how);
     }
     for (; available() != 0 && !consumers_.empty(); ++promised_) {
-      end_wait(consumers_, waiting_consumers_, answer::granted);
+      end_wait(consumers_, answer::granted);
     }
   }
 
-  static void end_wait(detail::wait_list& list, std::size_t& count, answer how) noexcept {
+  static void end_wait(detail::wait_list& list, answer how) noexcept {
     auto& first = static_cast<waiting&>(*list.front());
     first.got = how;
     list.remove(first);
-    --count;
     first.park.unpark();
   }
 
   void close_locked() noexcept {
     closed_ = true;
-    while (!producers_.empty()) end_wait(producers_, waiting_producers_, answer::closed);
-    while (!consumers_.empty()) end_wait(consumers_, waiting_consumers_, answer::closed);
+    while (!producers_.empty()) end_wait(producers_, answer::closed);
+    while (!consumers_.empty()) end_wait(consumers_, answer::closed);
   }
 
   enum class placed : std::uint8_t { taken, dropped, full, closed };
@@ -482,7 +484,6 @@ class bounded_queue {
                           const std::stop_token& stop) {
     producer self{value};
     producers_.push_back(self);
-    ++waiting_producers_;
     lock.unlock();
     std::exception_ptr error;
     const detail::wake_reason why = detail::sleep(self, clock_, until(), stop, error);
@@ -490,7 +491,6 @@ class bounded_queue {
     if (self.got == answer::granted) return {};
     if (self.got == answer::none) {
       producers_.remove(self);
-      --waiting_producers_;
       self.error = std::move(error);
     }
     if (!self.error) ++rejected_;
@@ -529,7 +529,6 @@ class bounded_queue {
     }
     consumer self;
     consumers_.push_back(self);
-    ++waiting_consumers_;
     lock.unlock();
     std::exception_ptr error;
     const detail::wake_reason why = detail::sleep(self, clock_, until(), stop, error);
@@ -539,10 +538,7 @@ class bounded_queue {
       return true;
     }
     const bool given_up = self.got == answer::none;
-    if (given_up) {
-      consumers_.remove(self);
-      --waiting_consumers_;
-    }
+    if (given_up) consumers_.remove(self);
     lock.unlock();
     if (given_up && error) std::rethrow_exception(error);
     no = refusal_for(self.got, why);
@@ -587,18 +583,16 @@ class bounded_queue {
   T* const slots_;                // owned; raw memory but for the values of the ring, which mutex_ guards
 
   mutable std::mutex mutex_;
-  std::size_t head_ = 0;               // guarded by mutex_
-  std::size_t size_ = 0;               // guarded by mutex_
-  std::size_t promised_ = 0;           // guarded by mutex_; granted to consumers not yet back
-  bool closed_ = false;                // guarded by mutex_
-  detail::wait_list producers_;        // guarded by mutex_
-  detail::wait_list consumers_;        // guarded by mutex_
-  std::size_t waiting_producers_ = 0;  // guarded by mutex_
-  std::size_t waiting_consumers_ = 0;  // guarded by mutex_
-  std::uint64_t pushed_ = 0;           // guarded by mutex_
-  std::uint64_t popped_ = 0;           // guarded by mutex_
-  std::uint64_t dropped_ = 0;          // guarded by mutex_
-  std::uint64_t rejected_ = 0;         // guarded by mutex_
+  std::size_t head_ = 0;         // guarded by mutex_
+  std::size_t size_ = 0;         // guarded by mutex_
+  std::size_t promised_ = 0;     // guarded by mutex_; granted to consumers not yet back
+  bool closed_ = false;          // guarded by mutex_
+  detail::wait_list producers_;  // guarded by mutex_
+  detail::wait_list consumers_;  // guarded by mutex_
+  std::uint64_t pushed_ = 0;     // guarded by mutex_
+  std::uint64_t popped_ = 0;     // guarded by mutex_
+  std::uint64_t dropped_ = 0;    // guarded by mutex_
+  std::uint64_t rejected_ = 0;   // guarded by mutex_
 };
 
 }  // namespace weir::inline v0

@@ -43,34 +43,34 @@ struct task_gate_stats {
   std::uint64_t ran = 0;        ///< runs of a task by `run_if_idle` and `run_coalesced`, thrown ones included
   std::uint64_t skipped = 0;    ///< `run_if_idle` found somebody inside
   std::uint64_t coalesced = 0;  ///< `run_coalesced` left the run to the owner
-  std::uint64_t refused = 0;    ///< waiting verbs that ended without a pass, and runs on a closed gate
+  std::uint64_t refused = 0;    ///< refusals of `enter`, `wait_idle` and their kin, and runs on a closed gate
   std::uint32_t running = 0;    ///< units inside
   std::uint32_t capacity = 0;
   std::size_t waiting = 0;              ///< callers that wait for a pass
   duration longest = duration::zero();  ///< the longest run of a task so far
 };
 
-/// Is somebody already doing it?  Skip if busy, or wait as at a bulkhead, or leave the work to the one
-/// inside.
+/// Is somebody already doing it?  Skip if busy, wait as at a bulkhead, or leave the work to the one inside.
 ///
 /// Model       One word {free, waiting, watched, owner, pending, closed}.  To enter takes units from `free`
-/// if
-///             nobody waits and enough are left; to leave gives them back.  With capacity 1: a try-lock.
+///             if nobody waits and enough are left; to leave gives them back.  With capacity 1: a try-lock.
 /// Coalescing  `owner` is held by the one call of `run_coalesced` that runs; `pending` is the wish for a run
-/// that
-///             starts later.  The owner clears `pending` before each run and gives `owner` up only in a step
-///             that sees `pending` clear: no trigger falls between the two.
+///             that starts later.  The owner clears `pending` before each run and gives `owner` up only in a
+///             step that sees `pending` clear: no trigger falls between the two.
 /// Invariants  I1  At most `capacity` units are inside, but for those that were when it was lowered.
-///             I2  Waiters enter in the order they came; nobody overtakes the first, however few units he
-///             wants. I3  After any trigger returned `coalesced`, a run of the task starts later than that
-///             trigger,
+///             I2  Waiters enter in the order they came; nobody overtakes the first, however few units it
+///                 wants.
+///             I3  After any trigger returned `coalesced`, a run of the task starts later than that trigger,
 ///                 also after `close` and when runs throw.  Runs of one gate's coalesced task never overlap.
 ///             I4  A pass returns its units exactly once.
 /// Ordering    What was done before a leave happens-before what follows a later entry; what was done before
 ///             a trigger happens-before the run that answers it; run k happens-before run k + 1.
 ///             A failed try orders nothing.
+/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  If a
+///             `waking_clock` throws, a wait throws the same and has changed nothing.
 /// Destruction Requires that no pass is out and no call in progress: `close`, then `wait_idle`.
-/// When not    Not recursive: to wait for entry while holding a pass of the same gate may wait for ever.
+/// When not    Not recursive: to wait for entry while holding a pass of the same gate may wait for ever, and
+///             so may `run_coalesced` inside `run_if_idle`.
 template <monotonic_clock Clock = steady_clock, refusal_observer Observer = no_observer>
 class basic_task_gate {
  public:
@@ -143,8 +143,7 @@ class basic_task_gate {
   /// Waits for `weight` units, first come first served.
   ///
   /// \return        The pass, or `closed`, `cancelled` (a stop was requested) or, at once or when the
-  /// capacity
-  ///                is lowered below `weight`, `exceeds_capacity`.
+  ///                capacity is lowered below `weight`, `exceeds_capacity`.
   /// Exceptions     std::invalid_argument if `weight` is zero.
   outcome<pass> enter(std::stop_token stop = {}, std::uint32_t weight = 1) {
     return enter_impl(weight, [] { return deadline::never(); }, stop);
@@ -251,8 +250,8 @@ class basic_task_gate {
     return (word_.load(std::memory_order_relaxed) & closed_flag) != 0;
   }
 
-  /// Waits for an instant at which nobody is inside and no coalesced run is owed.  After `close` that is
-  /// the end: nobody touches the gate any more but those who are refused.
+  /// Waits for an instant at which nobody is inside and no coalesced run is owed.  After `close` that is the
+  /// end: no task runs any more.  A call that is refused or coalesced may still be on its way out.
   ///
   /// \return        Success, or `cancelled`.
   outcome<> wait_idle(std::stop_token stop = {}) {
@@ -298,7 +297,7 @@ class basic_task_gate {
             .refused = refused_.value(),
             .running = static_cast<std::uint32_t>(used),
             .capacity = capacity_,
-            .waiting = waiting_,
+            .waiting = waiters_.size(),
             .longest = duration{longest_.load(std::memory_order_relaxed)}};  // [relaxed] likewise
   }
 
@@ -382,8 +381,7 @@ class basic_task_gate {
         return;
       }
     }
-    // Somebody waits, so the units go back under the lock, which keeps the gate alive till this is done with
-    // it.
+    // Somebody waits, so the units go back under the lock; it keeps the gate alive till this is done with it.
     const std::lock_guard lock{mutex_};
     // [F]
     word_.fetch_add(units(weight), std::memory_order_release);
@@ -460,7 +458,6 @@ class basic_task_gate {
       }
     }
     waiters_.push_back(self);
-    ++waiting_;
     return true;
   }
 
@@ -468,7 +465,7 @@ class basic_task_gate {
   [[nodiscard]] bool conclude(entrant& self) noexcept {
     const std::lock_guard lock{mutex_};
     if (self.got == answer::none) {
-      remove(self);
+      waiters_.remove(self);
       settle();  // those behind may fit where this one did not
     }
     return self.got == answer::granted;
@@ -481,18 +478,13 @@ class basic_task_gate {
     e.got = answer::granted;
   }
 
-  void remove(entrant& e) noexcept {
-    waiters_.remove(e);
-    --waiting_;
-  }
-
   template <class Which>
   void refuse_waiters(answer why, Which which) noexcept {
     for (detail::waiter* w = waiters_.front(); w != nullptr;) {
       auto& e = static_cast<entrant&>(*w);
       w = w->next;
       if (!which(std::as_const(e))) continue;
-      remove(e);
+      waiters_.remove(e);
       e.got = why;
       e.park.unpark();
     }
@@ -508,7 +500,7 @@ class basic_task_gate {
       if (free_units(word) < first.weight) break;
       // [G]
       word = word_.fetch_sub(units(first.weight), std::memory_order_acquire) - units(first.weight);
-      remove(first);
+      waiters_.remove(first);
       grant(first);
       first.park.unpark();
     }
@@ -559,7 +551,6 @@ class basic_task_gate {
   std::uint32_t capacity_;      // guarded by mutex_
   detail::wait_list waiters_;   // guarded by mutex_; of entrant
   detail::wait_list watchers_;  // guarded by mutex_; of entrant
-  std::size_t waiting_ = 0;     // guarded by mutex_
   event_counter ran_;
   event_counter skipped_;
   event_counter coalesced_;

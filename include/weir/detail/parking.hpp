@@ -5,6 +5,7 @@
 #include <cassert>
 #include <chrono>
 #include <condition_variable>
+#include <cstddef>
 #include <exception>
 #include <mutex>
 #include <stop_token>
@@ -17,10 +18,11 @@ namespace weir::inline v0::detail {
 
 /// Where one waiter sleeps until it is unparked or its deadline is reached.
 ///
-/// Model          One token: `unpark` puts it, `park_until` takes it.  An unpark that comes first is not lost.
+/// Model          One token: `unpark` puts it, `park_until` takes it.  An unpark that comes first is not
+///                lost.
 /// Thread safety  `unpark` from any thread; `park_until` from one thread at a time.
-/// Lifetime       `unpark` touches nothing of the parker after the waiter can have seen the token, so a waiter
-///                on the stack may leave as soon as `park_until` has returned true.
+/// Lifetime       `unpark` touches nothing of the parker after the waiter can have seen the token, so a
+///                waiter on the stack may leave as soon as `park_until` has returned true.
 class parker final : public timer_target {
  public:
   parker() = default;
@@ -108,6 +110,7 @@ struct waiter {
 class wait_list {
  public:
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
+  [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] waiter* front() const noexcept { return head_; }
 
   void push_back(waiter& w) noexcept {
@@ -117,6 +120,7 @@ class wait_list {
     w.linked = true;
     (tail_ ? tail_->next : head_) = &w;
     tail_ = &w;
+    ++size_;
   }
 
   /// No effect on a waiter that is not in the list.
@@ -126,11 +130,13 @@ class wait_list {
     (w.next ? w.next->previous : tail_) = w.previous;
     w.previous = w.next = nullptr;
     w.linked = false;
+    --size_;
   }
 
  private:
   waiter* head_ = nullptr;
   waiter* tail_ = nullptr;
+  std::size_t size_ = 0;
 };
 
 /// What ended a sleep.  Whatever it was, a grant may have come at the same instant: look at it under the lock

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: BSL-1.0
+#include <catch2/catch_test_macros.hpp>
+
+#include <functional>
+#include <new>
+#include <optional>
+#include <utility>
+
+#include <weir/task_gate.hpp>
+
+using namespace std::chrono_literals;
+using weir::refusal_reason;
+
+namespace {
+
+/// A clock that cannot keep a timer: every bounded wait on it throws, once `meanwhile` has run.
+struct broken_clock {
+  [[nodiscard]] weir::time_point now() const noexcept { return {}; }
+  void wake_at(weir::time_point, weir::timer_target&) const {
+    (*meanwhile)();
+    throw std::bad_alloc{};
+  }
+  void forget(weir::timer_target&) const noexcept {}
+
+  const std::function<void()>* meanwhile;
+};
+
+using broken_gate = weir::basic_task_gate<broken_clock>;
+
+}  // namespace
+
+TEST_CASE("a wait that cannot be entered throws to its caller and leaves nothing behind", "[task_gate]") {
+  const std::function<void()> nothing = [] {};
+  broken_gate gate{{.capacity = 2}, broken_clock{&nothing}};
+  auto held = gate.try_enter();
+  CHECK_THROWS_AS(gate.enter_for(1s, {}, 2), std::bad_alloc);
+  CHECK(gate.stats().waiting == 0);
+  CHECK(gate.stats().refused == 0);
+  CHECK(gate.try_enter());  // nobody stands in the way
+  CHECK_THROWS_AS(gate.wait_idle_for(1s), std::bad_alloc);
+  held.reset();
+  CHECK(gate.wait_idle());
+  CHECK(gate.try_enter(2));
+}
+
+TEST_CASE("a grant or a close that comes before a wait fails is obeyed", "[task_gate]") {
+  std::function<void()> meanwhile;
+  broken_gate gate{{}, broken_clock{&meanwhile}};
+  auto held = gate.try_enter();
+  meanwhile = [&] { held.reset(); };
+  auto entered = gate.enter_for(1s);
+  REQUIRE(entered);
+  meanwhile = [&] { std::move(*entered).release(); };
+  CHECK(gate.wait_idle_for(1s));
+  held = gate.try_enter();
+  meanwhile = [&] { gate.close(); };
+  CHECK(gate.enter_for(1s).error() == weir::refused_for_ever(refusal_reason::closed));
+  held.reset();
+  CHECK(gate.wait_idle());
+}
