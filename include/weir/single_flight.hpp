@@ -68,7 +68,7 @@ class single_flight {
 
  public:
   explicit single_flight(Clock clock = Clock{}, hash_type hash = {}, equal_type equal = {})
-      : clock_{std::move(clock)}, hash_{std::move(hash)}, flights_{std::move(equal)} {}
+      : clock_{std::move(clock)}, hash_{std::move(hash)}, equal_{std::move(equal)}, flights_{equal_} {}
   single_flight(const single_flight&) = delete;
   single_flight& operator=(const single_flight&) = delete;
   ~single_flight() = default;
@@ -96,6 +96,7 @@ class single_flight {
       std::unique_lock lock{mutex_};
       for (;;) {
         if ((running = flights_.find(probe))) {
+          table::refuse_recursion(*running, "single_flight");
           joined_.add();
           const outcome<> landed = flights_.join(lock, running, clock_, until, stop, "single_flight");
           lock.unlock();
@@ -166,7 +167,10 @@ class single_flight {
 
   template <class R>
   static void take(landing& end, R&& result) {
-    if constexpr (std::convertible_to<R, Value>) {
+    using said = std::remove_cvref_t<R>;
+    // Said first, for a Value that anything converts to would swallow it.
+    constexpr bool may_refuse = std::same_as<said, outcome<Value>> || std::same_as<said, refusal>;
+    if constexpr (std::convertible_to<R, Value> && !may_refuse) {
       end.value = std::make_shared<const Value>(std::forward<R>(result));
     } else {
       static_assert(std::convertible_to<R, outcome<Value>>,
@@ -187,7 +191,8 @@ class single_flight {
   }
 
   [[no_unique_address]] Clock clock_;
-  [[no_unique_address]] hash_type hash_;
+  [[no_unique_address]] const hash_type hash_;
+  [[no_unique_address]] const equal_type equal_;
   mutable std::mutex mutex_;
   table flights_;  // guarded by mutex_
   event_counter led_;

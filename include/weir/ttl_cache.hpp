@@ -89,7 +89,7 @@ class ttl_cache {
 
   /// A copy of the fresh value.  Counts as a use.
   template <class K>
-    requires findable<K>
+    requires findable<K> && std::copy_constructible<Value>
   [[nodiscard]] std::optional<Value> get(const K& key) {
     const pointer found = read(key);
     if (!found) return std::nullopt;
@@ -233,12 +233,13 @@ class ttl_cache {
         const time_point now = tick();
         old = core_.find(probe);
         if ((visible(old, now) ? old : nullptr) != seen) continue;
-        overtake(probe);
+        const load_pointer running = flights_.find(probe);
         if (next) {
           core_.store(next, old.get(), made.ttl, now, gone.chain);
         } else if (old) {
           core_.remove(*old, removal_cause::explicit_, now, gone.chain);
         }
+        overtake(running);
         return next != nullptr;
       }
     });
@@ -272,7 +273,7 @@ class ttl_cache {
       const std::lock_guard lock{mutex_};
       const time_point now = tick();
       old = core_.find(probe);
-      overtake(probe);
+      overtake(flights_.find(probe));
       if (!old) return false;
       core_.remove(*old, removal_cause::explicit_, now, gone.chain);
       return visible(old, now);
@@ -438,10 +439,9 @@ class ttl_cache {
     return running;
   }
 
-  /// A write of the key makes the load that is running one of the past (I3).
-  template <class K>
-  void overtake(const detail::probe<K>& probe) {
-    if (const load_pointer running = flights_.find(probe)) flights_.drop(*running);
+  /// A write of the key makes the load that is running one of the past (I3).  Comes after all that can fail.
+  void overtake(const load_pointer& running) noexcept {
+    if (running) flights_.drop(*running);
   }
 
   /// What the key still has of what it had when `ended` began.  Nothing else can be there while it is listed.
@@ -515,8 +515,9 @@ class ttl_cache {
     old = core_.find(probe);
     const bool there = visible(old, now);
     if (there && !assign) return false;
-    overtake(probe);
+    const load_pointer running = flights_.find(probe);
     core_.store(e, old.get(), ttl, now, gone.chain);
+    overtake(running);
     return !there;
   }
 
@@ -544,7 +545,7 @@ class ttl_cache {
       farewell gone{*this};
       const std::lock_guard lock{mutex_};
       const time_point now = tick();
-      counts_.load_time += elapsed(mine.began, now);
+      counts_.load_time += std::min(elapsed(mine.began, now), duration::max() - counts_.load_time);
       if (made && !made->error) {
         try {
           publish(mine, made, ttl, now, gone.chain);

@@ -2,6 +2,7 @@
 // The rows of HG-04.
 #include <catch2/catch_test_macros.hpp>
 
+#include <any>
 #include <chrono>
 #include <optional>
 #include <stdexcept>
@@ -216,6 +217,36 @@ TEST_CASE("a leader that cancels stays to the end and gets the value, and so do 
   CHECK(f.stats().led == 1);
 }
 
+TEST_CASE("a call that cannot be stopped keeps its key when its caller is", "[single_flight]") {
+  manual_clock clock;
+  flights f{clock.source()};
+  std::stop_source leader;
+  std::optional<callers> other;
+  const auto led = f.run(
+      1,
+      [&] {
+        leader.request_stop();
+        CHECK(f.stats().in_flight == 1);
+        other.emplace(f, 1);
+        await_joined(f, 1);
+        return 7;
+      },
+      {}, leader.get_token());
+  CHECK(led->shared);
+  CHECK((*other->join()[0].answer)->value == 7);
+}
+
+TEST_CASE("a value that can hold anything does not swallow the refusal of a call", "[single_flight]") {
+  weir::single_flight<int, std::any> f;
+  using answer = outcome<std::any>;
+  const auto refused = f.run(1, []() -> answer { return refusal{refusal_reason::busy}; });
+  REQUIRE_FALSE(refused);
+  CHECK(refused.error().reason == refusal_reason::busy);
+  CHECK(f.run(1, [] { return refusal{refusal_reason::full}; }).error().reason == refusal_reason::full);
+  CHECK(std::any_cast<int>(f.run(1, []() -> answer { return std::any{7}; })->value) == 7);
+  CHECK(std::any_cast<int>(f.run(1, [] { return 7; })->value) == 7);
+}
+
 TEST_CASE("a call that asks for its own key gets an error, not a deadlock", "[single_flight]") {
   manual_clock clock;
   flights f{clock.source()};
@@ -230,6 +261,8 @@ TEST_CASE("a call that asks for its own key gets an error, not a deadlock", "[si
   });
   CHECK(what == "single_flight: a call for a key must not ask for the same key again from inside");
   CHECK(got->value == 7);
+  CHECK_FALSE(got->shared);
+  CHECK(f.stats().joined == 0);
 }
 
 TEST_CASE("a result is kept for no time at all", "[single_flight]") {

@@ -2,11 +2,14 @@
 // What a cache asks of its types, and what it refuses, at compile time.
 #include <catch2/catch_test_macros.hpp>
 
+#include <chrono>
+#include <cstddef>
 #include <memory>
 #include <optional>
 #include <string>
 #include <string_view>
 #include <type_traits>
+#include <vector>
 
 #include "support.hpp"
 
@@ -43,6 +46,8 @@ static_assert(can_get<text_cache, const char*>, "what converts to the key finds 
 static_assert(!can_get<text_cache, int>);
 static_assert(!can_get<bare_cache, int>, "an explicit conversion is not made behind the caller's back");
 
+static_assert(!can_get<weir::ttl_cache<int, std::unique_ptr<int>>, int>, "get gives back a copy");
+
 template <class C, class L>
 concept can_load = requires(C& c, L& l) { c.get_or_load(std::string{}, l); };
 static_assert(can_load<text_cache, int (*)()>);
@@ -51,7 +56,34 @@ static_assert(can_load<text_cache, std::optional<int> (*)(const std::string&, st
 static_assert(can_load<text_cache, weir::outcome<weir::loaded<int>> (*)(std::stop_token)>);
 static_assert(!can_load<text_cache, int (*)(std::string, std::string)>);
 
+/// Keys are numbers whose meaning is in a table elsewhere.
+struct by_table {
+  const std::vector<int>& table;
+  bool operator()(int a, int b) const {
+    return table[static_cast<std::size_t>(a)] == table[static_cast<std::size_t>(b)];
+  }
+};
+struct by_table_traits : weir::ttl_cache_traits<int> {
+  struct hash {
+    std::size_t operator()(int) const noexcept { return 1; }
+  };
+  using equal = by_table;
+};
+
 }  // namespace
+
+TEST_CASE("an equality that cannot be assigned, because it refers to something, will do", "[ttl_cache]") {
+  const std::vector<int> table{5, 6, 5};
+  weir::ttl_cache<int, int, weir::steady_clock, by_table_traits> c{
+      {.max_entries = 2}, {}, {}, {}, by_table{table}};
+  CHECK(c.insert(0, 50));
+  CHECK(c.get(2) == 50);
+  CHECK(**c.get_or_load(1, [] { return 60; }) == 60);
+  c.invalidate_all();
+  CHECK(c.size() == 0);
+  CHECK(c.insert(2, 51));
+  CHECK(c.get(0) == 51);
+}
 
 TEST_CASE("a value that cannot be copied can be stored and visited", "[ttl_cache]") {
   bare_cache c{{.max_entries = 2}};

@@ -216,3 +216,36 @@ TEST_CASE("a predicate or a visitor that throws changes nothing", "[ttl_cache]")
   CHECK_THROWS_AS(c.compute(brittle{1}, [](const brittle*) -> brittle { throw fault{}; }), fault);
   CHECK(content(c) == before);
 }
+
+TEST_CASE("a write that fails does not overtake the load of its key that is running", "[ttl_cache]") {
+  manual_clock clock;
+  const std::vector<std::pair<std::string, operation>> writes{
+      {"insert", [](cache& c) { c.insert(brittle{1}, brittle{8}); }},
+      {"insert_or_assign", [](cache& c) { c.insert_or_assign(brittle{1}, brittle{8}); }},
+      {"try_emplace", [](cache& c) { c.try_emplace(brittle{1}, 8); }},
+      {"compute", [](cache& c) { c.compute(brittle{1}, [](const brittle*) { return brittle{8}; }); }},
+  };
+  int walked = 0;
+  for (const auto& [name, write] : writes) {
+    for (long k = 0;; ++k) {
+      INFO(name << ", allocation " << k);
+      cache c{{.max_entries = 2}, clock.source()};
+      bool failed = false;
+      const auto load = [&] {
+        const allocation_budget budget{k};
+        try {
+          write(c);
+        } catch (const std::bad_alloc&) {
+          failed = true;
+        }
+        return brittle{7};
+      };
+      CHECK((**c.get_or_load(brittle{1}, load)).n == 7);
+      REQUIRE(c.get(brittle{1}).has_value());
+      CHECK(c.get(brittle{1})->n == (failed ? 7 : 8));
+      if (!failed) break;
+      ++walked;
+    }
+  }
+  CHECK(walked > 8);
+}

@@ -281,3 +281,37 @@ TEST_CASE("a load whose old entry was evicted meanwhile is stored all the same",
   CHECK(c.get(1) == 3);
   CHECK(c.stats().entries == 1);
 }
+
+TEST_CASE("a load that cannot be stopped keeps its key when its caller is", "[ttl_cache]") {
+  manual_clock clock;
+  cache c{{.max_entries = 2}, clock.source()};
+  std::stop_source leader;
+  std::optional<callers> other;
+  const auto led = c.get_or_load(
+      1,
+      [&] {
+        leader.request_stop();
+        CHECK(c.stats().in_flight == 1);
+        other.emplace(c, 1);
+        await_joined(c, 1);
+        return 7;
+      },
+      {}, leader.get_token());
+  CHECK(**led == 7);
+  CHECK((*other->join()[0].answer)->value == 7);
+  CHECK(c.get(1) == 7);
+  CHECK(c.stats().loads_ok == 1);
+}
+
+TEST_CASE("the time of loads adds up to no more than a duration can hold", "[ttl_cache]") {
+  manual_clock clock;
+  cache c{{.max_entries = 2}, clock.source()};
+  (void)c.get_or_load(1, [&] {
+    (void)c.get_or_load(2, [&] {
+      clock.set(time_point::max());
+      return 2;
+    });
+    return 1;
+  });
+  CHECK(c.stats().load_time == weir::duration::max());
+}

@@ -46,8 +46,7 @@ struct cache_entry {
 /// What a cache holds: by key, by expiry, by use.  Plain state, no lock, no clock; time never runs back here
 /// because the caller clamps it.
 ///
-/// Invariants  Each entry stands in all three orders or in none; at most `max_entries` entries after every
-/// call.
+/// Invariants  Each entry stands in all three orders or in none; at most `max_entries` entries after every call.
 template <class Key, class Value, class Equal>
 class cache_core {
  public:
@@ -55,8 +54,9 @@ class cache_core {
   using pointer = std::shared_ptr<entry>;
   using removals = removal_chain<entry>;
 
+  /// `equal` outlives the core.
   cache_core(const ttl_cache_options& options, const Equal& equal)
-      : options_{options}, random_{options.seed}, index_{0, stored_hash{}, stored_equal<Equal>{equal}} {}
+      : options_{options}, random_{options.seed}, index_{0, stored_hash{}, stored_equal<Equal>{&equal}} {}
 
   [[nodiscard]] const ttl_cache_options& options() const noexcept { return options_; }
 
@@ -96,8 +96,7 @@ class cache_core {
     use_.used(e);
   }
 
-  /// Whether an entry past its time may still answer: at once while somebody loads, or for a load that
-  /// failed.
+  /// Whether an entry past its time may still answer: at once while somebody loads, or for a load that failed.
   [[nodiscard]] bool serves_while_loading(const entry& e, time_point now) const noexcept {
     return e.value && now < saturating_add(e.expires, options_.stale_for);
   }

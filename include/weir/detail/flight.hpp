@@ -77,7 +77,8 @@ class flight_table {
  public:
   using pointer = std::shared_ptr<Flight>;
 
-  explicit flight_table(Equal equal) : flights_{0, stored_hash{}, stored_equal<Equal>{std::move(equal)}} {}
+  /// `equal` outlives the table.
+  explicit flight_table(const Equal& equal) : flights_{0, stored_hash{}, stored_equal<Equal>{&equal}} {}
 
   /// The flight that callers of this key join; null if there is none.  May throw what the comparison throws.
   template <class K>
@@ -141,9 +142,10 @@ class flight_table {
   }
 
   /// Somebody who wanted the result has gone: stops the work once nobody is left.  The flight is then no
-  /// longer listed, so that a caller who comes now gets a call of its own.
+  /// longer listed, so that a caller who comes now gets a call of its own.  Work that cannot be stopped goes
+  /// on to its end, so it may as well be joined.
   void abandon(std::unique_lock<std::mutex>& lock, Flight& f) noexcept {
-    if (!f.leader_stopped || !f.waiters.empty() || f.landing) return;
+    if (!f.leader_stopped || !f.waiters.empty() || f.landing || !f.work.stop_possible()) return;
     drop(f);
     lock.unlock();  // what hangs on the token is the user's
     f.work.request_stop();

@@ -36,6 +36,7 @@ struct stored_hash {
 
 /// Equality in an index.  Only a probe asks the user's comparison; two that stand in the index are equal if
 /// they are the same object, so that insertion and removal of a known one run no user code and cannot fail.
+/// Nor can an exchange of two indexes: the comparison itself stays with the component.
 template <class Equal>
 struct stored_equal {
   using is_transparent = void;
@@ -54,14 +55,14 @@ struct stored_equal {
   }
   template <class T, class K>
   bool operator()(const std::shared_ptr<T>& stored, const probe<K>& wanted) const {
-    return stored->hash == wanted.hash && equal(stored->key, wanted.key);
+    return stored->hash == wanted.hash && (*equal)(stored->key, wanted.key);
   }
   template <class T, class K>
   bool operator()(const probe<K>& wanted, const std::shared_ptr<T>& stored) const {
-    return stored->hash == wanted.hash && equal(stored->key, wanted.key);
+    return (*this)(stored, wanted);
   }
 
-  [[no_unique_address]] Equal equal;
+  const Equal* equal;
 };
 
 /// Shared objects by key; `T` has `key` and `hash`.
@@ -74,8 +75,7 @@ concept transparent_lookup = requires {
   typename Equal::is_transparent;
 };
 
-/// What a key may be looked up by: itself, what converts to it, anything if hash and equality are
-/// transparent.
+/// What a key may be looked up by: itself, what converts to it, anything if hash and equality are transparent.
 template <class K, class Key, class Hash, class Equal>
 concept lookup_key = transparent_lookup<Hash, Equal> || std::convertible_to<const K&, Key>;
 
