@@ -74,16 +74,16 @@ struct token_bucket_options {
 struct token_bucket_stats {
   std::uint64_t granted = 0;    ///< requests granted, at once or after a wait, and reservations used
   std::uint64_t refused = 0;    ///< requests refused, for whatever reason
-  std::uint64_t cancelled = 0;  ///< bookings given back before their time
+  std::uint64_t cancelled = 0;  ///< bookings cancelled or dropped, also too late to give anything back
 };
 
 /// Admits `burst` tokens at once and `rate` in the long run.
 ///
 /// Model          GCRA (detail/token_bucket_core.hpp): one word, the instant when the bucket is full again,
-/// in
-///                ticks that divide a nanosecond and a token without remainder.  Whoever takes tokens moves
-///                it forward with one CAS; who books them ahead moves it beyond what is there.
-/// Invariants     I1  Any window of w ns grants at most burst + floor(rate x w) tokens.
+///                in ticks that divide a nanosecond and a token without remainder.  Whoever takes tokens
+///                moves it forward with one CAS; who books them ahead moves it beyond what is there.
+/// Invariants     I1  Any window of w ns grants at most burst + floor(rate x w) tokens.  A booking counts at
+///                    its exact instant, which `act_at()` rounds up to the next whole nanosecond.
 ///                I2  What is refused changes nothing.
 ///                I3  Time never runs back: a clock that does is taken to stand until it has caught up.
 ///                I4  No word value is ever used under two configurations: a CAS that was computed under an
@@ -93,8 +93,8 @@ struct token_bucket_stats {
 /// Ordering       Publishes nothing: a grant orders no memory of the caller.
 /// Thread safety  Every member from any thread, except the destructor.
 /// Fairness       Bookings (`acquire`, `reserve`) are served in the order they were made; `try_acquire`
-/// cannot
-///                pass them, since it finds the bucket in debt.
+///                cannot pass them, since it finds the bucket in debt.  Only what a cancelled booking gives
+///                back, or a `reconfigure`, can serve one who came later earlier.
 /// When not to    To bound how many run at the same time: that is task_gate.
 /// Source         ITU-T I.371 (GCRA).
 template <monotonic_clock Clock = steady_clock, class Observer = no_observer>
@@ -141,6 +141,9 @@ class basic_token_bucket {
 
   /// Takes `n` tokens, waiting for them in the order of arrival.
   ///
+  /// What is there now is taken at once.  Otherwise the tokens are booked, and the wait ends when their time
+  /// has come or when `stop` is requested; at the same instant the tokens win.
+  ///
   /// \return     Success; `cancelled` as soon as `stop` is requested, the tokens given back;
   ///             `exceeds_capacity` and, at rate zero, `rate_limited` for ever at once.
   /// Exceptions  None of its own; if the clock throws, the tokens are given back.
@@ -176,9 +179,9 @@ class basic_token_bucket {
 
   /// Books `n` tokens ahead: the caller acts at `act_at()`, then says so with `use()`.
   ///
-  /// \return     `timed_out`, with the time until the tokens would be there, if that is longer than
-  /// `max_wait`;
-  ///             nothing is then booked.  Otherwise as `acquire`.
+  /// \return     The booking; `timed_out`, with the time until the tokens would be there, if that is longer
+  ///             than `max_wait`; `exceeds_capacity` and, at rate zero, `rate_limited` for ever.  Refused,
+  ///             nothing is booked.
   /// Blocking    Holds one short lock.
   outcome<reservation> reserve(std::uint64_t n = 1, duration max_wait = duration::max()) {
     outcome<reservation> booked = book(n, max_wait, deadline::never());
@@ -186,8 +189,8 @@ class basic_token_bucket {
     return booked;
   }
 
-  /// Whole tokens held at `now`, negative when more is booked than is there; the greatest number if
-  /// unlimited.
+  /// Whole tokens held at `now`, negative when more is booked than is there; the greatest number if the rate
+  /// is unlimited.
   [[nodiscard]] std::int64_t available_at(time_point now) const noexcept {
     snapshot s = load();
     if (s.core.limits.unlimited()) return std::numeric_limits<std::int64_t>::max();
@@ -216,12 +219,14 @@ class basic_token_bucket {
     const detail::bucket_limits limits = checked(options);
     const std::lock_guard lock{mutex_};
     const time_point now = advance(clock_.now());
+    bool forgotten = false;
     change([&](detail::bucket_core& core) {
-      if (kept == held_tokens::reset || core.limits.unlimited() || limits.unlimited()) ++epoch_;
+      forgotten = kept == held_tokens::reset || core.limits.unlimited() || limits.unlimited();
       core.reconfigure(now, limits, kept, initial_of(options, limits));
     });
     ++generation_;
-    newest_ = {ceil(newest_), 0};
+    epoch_ += forgotten ? 1 : 0;
+    newest_ = {forgotten ? now : ceil(newest_), 0};
   }
 
   /// Complexity O(1), never blocks.
@@ -311,6 +316,12 @@ class basic_token_bucket {
     return std::max(now, time_point{duration{mark_.load(std::memory_order_relaxed)}});
   }
 
+  /// The same, not before the origin either: a clock may have stepped back, or another thread have read it
+  /// later, since the range was moved on.
+  [[nodiscard]] time_point settled(time_point now, const detail::bucket_core& core) const noexcept {
+    return std::max(latest(now), core.origin);
+  }
+
   /// Remembers `t`, unless a later instant is known; two at once may leave the earlier.
   time_point advance(time_point now) noexcept {
     const time_point t = latest(now);
@@ -338,7 +349,7 @@ class basic_token_bucket {
       if (n > static_cast<std::uint64_t>(s.core.limits.burst)) {
         return refused_for_ever(refusal_reason::exceeds_capacity);
       }
-      const time_point t = latest(now);
+      const time_point t = settled(now, s.core);
       if (!s.core.in_range(t)) {
         const std::lock_guard lock{mutex_};
         rebase(t);
@@ -384,13 +395,13 @@ class basic_token_bucket {
   outcome<reservation> book(std::uint64_t n, duration max_wait, deadline until) {
     const std::lock_guard lock{mutex_};
     const time_point now = clock_.now();
-    const time_point t = latest(now);
+    const time_point t = settled(now, load_locked().core);
     rebase(t);
     for (;;) {
       snapshot s = load_locked();
       const detail::bucket_limits& limits = s.core.limits;
       if (n == 0 || limits.unlimited()) {
-        return reservation{*this, {{now, 0}, 0, limits, generation_, epoch_}};
+        return reservation{*this, {{now, 0}, 0, limits, generation_, epoch_, 0, {}}};
       }
       if (n > static_cast<std::uint64_t>(limits.burst)) {
         return refused_for_ever(refusal_reason::exceeds_capacity);
@@ -412,18 +423,20 @@ class basic_token_bucket {
       }
       advance(t);
       const detail::bucket_instant act = s.core.instant(t, answer.excess);
-      newest_ = act;
-      return reservation{*this, {act, count, limits, generation_, epoch_}};
+      const detail::bucket_instant before = std::exchange(newest_, std::max(newest_, act));
+      return reservation{*this, {act, count, limits, generation_, epoch_, ++booked_, before}};
     }
   }
 
   /// One booking, as the reservation remembers it.
   struct booking {
     detail::bucket_instant act;
-    std::int64_t count;
+    std::int64_t count = 0;
     detail::bucket_limits limits;
-    std::uint64_t generation;
-    std::uint64_t epoch;
+    std::uint64_t generation = 0;
+    std::uint64_t epoch = 0;
+    std::uint64_t number = 0;
+    detail::bucket_instant before;  ///< `newest_` without it
   };
 
   /// Gives back what no later booking leans on.
@@ -431,18 +444,18 @@ class basic_token_bucket {
     const std::lock_guard lock{mutex_};
     cancelled_.add();
     if (b.count == 0 || b.epoch != epoch_) return;
-    const time_point t = latest(clock_.now());
+    const time_point t = settled(clock_.now(), load_locked().core);
     if (t > ceil(b.act)) return;  // its time has come: what was booked may have been used
     rebase(t);
     const bool current = b.generation == generation_;
-    const detail::bucket_core then{b.limits, t};
-    std::int64_t amount =
-        then.refundable(b.count, b.act, current ? newest_ : detail::bucket_instant{ceil(newest_), 0});
-    if (current && newest_ == b.act) {
-      // It was the newest: the one before it is, or whoever comes now.
-      const std::int64_t left =
-          elapsed(t, b.act.whole).count() * b.limits.speed + b.act.part - b.count * b.limits.cost;
-      newest_ = then.instant(t, left);
+    std::int64_t amount = b.count * b.limits.cost;
+    if (b.number == booked_) {
+      // Nobody has booked since: all of it, and it is as if it had never been.
+      --booked_;
+      if (current) newest_ = b.before;
+    } else {
+      amount = detail::bucket_core{b.limits, t}.refundable(
+          b.count, b.act, current ? newest_ : detail::bucket_instant{ceil(newest_), 0});
     }
     if (!current) amount = detail::multiply_divide(amount, load_locked().core.limits.cost, b.limits.cost);
     for (;;) {
@@ -472,6 +485,7 @@ class basic_token_bucket {
   std::int64_t peak_ = 0;          // guarded by mutex_: the highest full_at that a refund has hidden
   std::uint64_t generation_ = 0;   // guarded by mutex_: counts configurations
   std::uint64_t epoch_ = 0;        // guarded by mutex_: counts the times that debts were forgotten
+  std::uint64_t booked_ = 0;       // guarded by mutex_: bookings, less those undone last in first out
 
   event_counter granted_;
   event_counter refused_;
@@ -511,8 +525,8 @@ class [[nodiscard]] basic_token_bucket<Clock, Observer>::reservation {
     if (auto* const bucket = std::exchange(bucket_, nullptr)) bucket->granted_.add();
   }
 
-  /// Gives the tokens back, less those that later bookings have been timed on; nothing once `act_at()` has
-  /// passed.  No effect if they are used, or cancelled already.
+  /// Gives the tokens back: all of them if nobody has booked since, else less those that later bookings have
+  /// been timed on; nothing once `act_at()` has passed.  No effect if they are used, or cancelled already.
   void cancel() noexcept {
     if (auto* const bucket = std::exchange(bucket_, nullptr)) bucket->give_back(booking_);
   }

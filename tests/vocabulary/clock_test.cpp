@@ -34,6 +34,14 @@ TEST_CASE("elapsed time is never negative and never overflows", "[clock]") {
   CHECK(weir::elapsed(time_point{10ns}, time_point{3ns}) == 0ns);
   CHECK(weir::elapsed(time_point{-5ns}, time_point::max()) == duration::max());
   CHECK(weir::elapsed(time_point::min(), time_point::max()) == duration::max());
+  // the earliest instant of all, and where the difference ceases to fit
+  CHECK(weir::elapsed(time_point::min(), time_point::min()) == 0ns);
+  CHECK(weir::elapsed(time_point::min(), time_point::min() + 7ns) == 7ns);
+  CHECK(weir::elapsed(time_point::min(), time_point{-1ns}) == duration::max());
+  CHECK(weir::elapsed(time_point::min(), time_point{}) == duration::max());
+  CHECK(weir::elapsed(time_point::min() + 1ns, time_point{}) == duration::max());
+  CHECK(weir::elapsed(time_point::min() + 2ns, time_point{}) == duration::max() - 1ns);
+  CHECK(weir::elapsed(time_point::max(), time_point::min()) == 0ns);
 }
 
 TEST_CASE("the coarse clock shares the epoch of the steady clock", "[clock]") {
