@@ -188,6 +188,14 @@ class basic_circuit_breaker {
     return state_of(word_.load(std::memory_order_relaxed));
   }
 
+  /// Whether it decides from `now` on as one newly made from the options of its construction: closed, never
+  /// reconfigured, with nothing in its window that still counts.  Its counts and the draws of its jitter go
+  /// on; permits that are out are not looked for.  What `keyed` asks before it forgets a breaker.
+  [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
+    const std::lock_guard lock{mutex_};
+    return !reconfigured_ && core_.is_as_new_at(now);
+  }
+
   /// Moves by hand, in a new generation with nothing recorded.  To the same state: the same, but no event;
   /// open then waits once more.
   /// Exceptions  std::invalid_argument for closed -> half_open and metrics_only -> open, half_open.
@@ -218,6 +226,7 @@ class basic_circuit_breaker {
     detail::circuit_core::prepared next{options};
     locked([&] {
       core_.reconfigure(next);
+      reconfigured_ = true;
       // [relaxed] as in try_acquire.
       timed_.store(options.slow.has_value(), std::memory_order_relaxed);
     });
@@ -375,6 +384,7 @@ class basic_circuit_breaker {
 
   mutable std::mutex mutex_;
   mutable detail::circuit_core core_;  // guarded by mutex_; reading ages it
+  bool reconfigured_ = false;          // guarded by mutex_
   circuit_breaker_stats counts_;       // guarded by mutex_; those that are counted there
   std::vector<event> pending_;         // guarded by mutex_; moves not reported yet
   std::vector<event> told_;            // of whoever has set reporting_

@@ -39,6 +39,14 @@ concept fades = requires(const C& component) {
   { component.is_as_new() } noexcept -> std::convertible_to<bool>;
 };
 
+namespace detail {
+
+/// An answer that can be copied, so that it owns nothing of the component that gave it.
+template <class R>
+concept hands_out_nothing = std::is_void_v<R> || std::copy_constructible<std::remove_cvref_t<R>>;
+
+}  // namespace detail
+
 /// What happens to a key that is not known when there is no room for it and nothing as-new to forget.
 enum class keyed_overflow : std::uint8_t {
   evict_oldest,  ///< the key not used for longest is forgotten with all it had used up; counted as forced
@@ -48,8 +56,10 @@ enum class keyed_overflow : std::uint8_t {
 
 struct keyed_options {
   std::size_t max_keys = 65'536;  ///< at least 1
-  std::optional<std::size_t> shards =
-      std::nullopt;  ///< 1 to max_keys; by default one for each 4096 keys, up to 16
+
+  /// 1 to max_keys; by default one for each 4096 keys, up to 16.
+  std::optional<std::size_t> shards = std::nullopt;
+
   keyed_overflow when_full = keyed_overflow::evict_oldest;
 };
 
@@ -65,13 +75,13 @@ struct keyed_stats {
   std::uint64_t untracked = 0;  ///< no room, fail_open
 };
 
-/// The hash that `keyed` uses unless it is given another: for anything like a string, by its characters, so
-/// that a lookup needs no copy; std::hash otherwise.
+/// The hash that `keyed` uses unless it is given another: for the strings of the standard library by their
+/// characters, so that a lookup needs no copy; std::hash otherwise, which alone knows what a key's own `==`
+/// holds for equal.
 template <class Key>
 struct keyed_hash : std::hash<Key> {};
-template <class Key>
-  requires std::convertible_to<const Key&, std::string_view>
-struct keyed_hash<Key> {
+template <class Allocator>
+struct keyed_hash<std::basic_string<char, std::char_traits<char>, Allocator>> {
   using is_transparent = void;
   [[nodiscard]] std::size_t operator()(std::string_view text) const noexcept {
     return std::hash<std::string_view>{}(text);
@@ -183,8 +193,13 @@ class keyed {
   }
 
   /// `component.try_acquire(amount...)` of the component of `key`, or the refusal of `pin`.
+  ///
+  /// Not for a component that hands out something move-only (the permit of a breaker): it must not outlive
+  /// the pin.  Pin the component, and acquire from that.
   template <class K = Key, class... Amount>
-    requires looks_up<K> && requires(Component& c, Amount... amount) { c.try_acquire(amount...); }
+    requires looks_up<K> && requires(Component& c, Amount... amount) {
+      { c.try_acquire(amount...) } -> detail::hands_out_nothing;
+    }
   auto try_acquire(const K& key, Amount... amount) {
     return with(key, [&](Component& c) { return c.try_acquire(amount...); });
   }

@@ -118,6 +118,7 @@ class basic_task_gate {
       : word_{units(checked(options.capacity))},
         clock_{std::move(clock)},
         observer_{std::move(observer)},
+        made_with_{options.capacity},
         capacity_{options.capacity} {}
 
   basic_task_gate(const basic_task_gate&) = delete;
@@ -248,6 +249,15 @@ class basic_task_gate {
   [[nodiscard]] bool closed() const noexcept {
     // [relaxed] The flag stays once it is set and orders nothing.
     return (word_.load(std::memory_order_relaxed) & closed_flag) != 0;
+  }
+
+  /// Whether the gate answers as one newly made: open, of the capacity it was made with, nobody inside, nobody
+  /// waiting, no run owed.  Its counts go on, and so do the numbers of its passes, which those of a new gate
+  /// do not: whoever sends them outside must not let the gate be forgotten.  What `keyed` asks before it does.
+  [[nodiscard]] bool is_as_new() const noexcept {
+    const std::lock_guard lock{mutex_};
+    // [relaxed] An answer for the moment; whoever acts on it must know that nobody is at the gate.
+    return capacity_ == made_with_ && word_.load(std::memory_order_relaxed) == units(made_with_);
   }
 
   /// Waits for an instant at which nobody is inside and no coalesced run is owed.  After `close` that is the
@@ -547,6 +557,7 @@ class basic_task_gate {
   [[no_unique_address]] Clock clock_;
   [[no_unique_address]] Observer observer_;
 
+  const std::uint32_t made_with_;  // the capacity at first
   mutable std::mutex mutex_;
   std::uint32_t capacity_;      // guarded by mutex_
   detail::wait_list waiters_;   // guarded by mutex_; of entrant

@@ -7,11 +7,12 @@
 
 #include <weir/keyed.hpp>
 
-#include "keyed/failing_new.hpp"
 #include "keyed/support.hpp"
+#include "support/failing_new.hpp"
 
 using namespace keyed_test;
 using weir::keyed;
+using weir_test::allocation_budget;
 
 TEST_CASE("an allocation that fails leaves the map as it was", "[keyed]") {
   int failed = 0;
@@ -24,7 +25,7 @@ TEST_CASE("an allocation that fails leaves the map as it was", "[keyed]") {
     (void)map.try_acquire(second, 1);
     bool done = false;
     try {
-      const failing_new::after limit{k};
+      const allocation_budget limit{k};
       (void)map.try_acquire(third, 1);
       done = true;
     } catch (const std::bad_alloc&) {
@@ -43,7 +44,7 @@ TEST_CASE("a construction that runs out of memory leaks nothing and says so", "[
   int failed = 0;
   for (long k = 0;; ++k) {
     try {
-      const failing_new::after limit{k};
+      const allocation_budget limit{k};
       keyed<int, tally> map{{.shards = 3}, [](int) { return tally{0}; }};
       break;
     } catch (const std::bad_alloc&) {
@@ -57,7 +58,7 @@ TEST_CASE("a table that cannot grow serves as well", "[keyed]") {
   keyed<int, tally> map{{.max_keys = 1000, .shards = 1}, [](int) { return tally{0}; }};
   for (int key = 0; key < 300; ++key) {
     // Enough for the node of the key and not for a wider table.
-    const failing_new::after limit{1};
+    const allocation_budget limit{1};
     (void)map.try_acquire(key, key);
   }
   CHECK(map.size_approx() == 300);

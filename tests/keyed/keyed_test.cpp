@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <cctype>
+#include <functional>
 #include <memory>
 #include <set>
 #include <stdexcept>
@@ -76,6 +78,34 @@ TEST_CASE("a string key is looked up by what it looks like, without a copy", "[k
   CHECK(*map.with(std::string{"abc"}, use) == 6);
   CHECK(map.erase(std::string_view{"abc"}));
   CHECK_FALSE(map.erase("abc"));
+}
+
+namespace {
+
+/// Equal in any case, and with a hash to match, but for a string's eyes the same as a string.
+struct name {
+  std::string text;
+  operator std::string_view() const { return text; }  // NOLINT(google-explicit-constructor)
+  [[nodiscard]] std::string folded() const {
+    std::string lower = text;
+    for (char& c : lower) c = static_cast<char>(std::tolower(static_cast<unsigned char>(c)));
+    return lower;
+  }
+  friend bool operator==(const name& a, const name& b) { return a.folded() == b.folded(); }
+};
+
+}  // namespace
+
+template <>
+struct std::hash<name> {
+  std::size_t operator()(const name& n) const { return std::hash<std::string>{}(n.folded()); }
+};
+
+TEST_CASE("a key with a hash of its own is hashed by it, even if it looks like a string", "[keyed]") {
+  keyed<name, tally> map{{}, [](const name&) { return tally{0}; }};
+  CHECK(*map.with(name{"Anna"}, use) == 1);
+  CHECK(*map.with(name{"ANNA"}, use) == 2);
+  CHECK(map.size_approx() == 1);
 }
 
 TEST_CASE("a key that is as new is forgotten exactly then", "[keyed]") {  // GCRA-08

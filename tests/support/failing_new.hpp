@@ -51,5 +51,14 @@ class allocation_budget {
   }
   throw std::bad_alloc{};
 }
+[[gnu::noinline]] void* operator new(std::size_t size, std::align_val_t alignment) {
+  if (weir_test::allocation_budget::spend()) {
+    const auto unit = static_cast<std::size_t>(alignment);
+    if (void* p = std::aligned_alloc(unit, (size + unit - 1) / unit * unit)) return p;
+  }
+  throw std::bad_alloc{};
+}
 [[gnu::noinline]] void operator delete(void* p) noexcept { std::free(p); }
 [[gnu::noinline]] void operator delete(void* p, std::size_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::align_val_t) noexcept { std::free(p); }
+[[gnu::noinline]] void operator delete(void* p, std::size_t, std::align_val_t) noexcept { std::free(p); }

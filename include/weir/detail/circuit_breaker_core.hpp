@@ -154,6 +154,13 @@ class circuit_core {
     return std::visit([t](auto& w) { return w.totals(t); }, window_);
   }
 
+  /// Whether it will decide from `now` on as one just made from the same options; changes nothing.
+  [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
+    const time_point t = std::max(latest_, now);
+    return state_ == breaker_state::closed &&
+           std::visit([t](const auto& w) { return w.is_as_new_at(t); }, window_);
+  }
+
   /// Moves on if the time has come.
   template <class Sink>
   void advance(time_point now, Sink&& sink) noexcept {

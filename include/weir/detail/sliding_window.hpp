@@ -47,6 +47,9 @@ class last_calls {
 
   [[nodiscard]] window_totals totals(time_point) const noexcept { return totals_; }
 
+  /// Whether it will count from here as one just made.
+  [[nodiscard]] bool is_as_new_at(time_point) const noexcept { return totals_.calls == 0; }
+
   void clear() noexcept {
     totals_ = {};
     next_ = 0;
@@ -79,15 +82,29 @@ class recent_calls {
     return totals_;
   }
 
+  /// Whether nothing that it holds will still count at `now`; ages nothing.
+  [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
+    if (totals_.calls == 0) return true;
+    const auto count = static_cast<std::int64_t>(buckets_.size());
+    for (std::int64_t i = std::max(newest_, index_of(now)) - count + 1; i <= newest_; ++i) {
+      if (buckets_[slot(i)].calls != 0) return false;
+    }
+    return true;
+  }
+
   void clear() noexcept {
     std::ranges::fill(buckets_, window_totals{});
     totals_ = {};
   }
 
  private:
+  [[nodiscard]] std::int64_t index_of(time_point at) const noexcept {
+    const std::int64_t t = at.time_since_epoch().count();
+    return t >= 0 ? t / width_.count() : (t + 1) / width_.count() - 1;
+  }
+
   void age(time_point now) noexcept {
-    const std::int64_t t = now.time_since_epoch().count();
-    const std::int64_t index = t >= 0 ? t / width_.count() : (t + 1) / width_.count() - 1;
+    const std::int64_t index = index_of(now);
     if (index <= newest_) return;
     if (totals_.calls != 0) {
       const auto count = static_cast<std::int64_t>(buckets_.size());
@@ -126,6 +143,9 @@ class failure_run {
 
   [[nodiscard]] window_totals totals(time_point) const noexcept { return totals_; }
   [[nodiscard]] std::uint64_t run() const noexcept { return run_; }
+
+  /// Whether it will count from here as one just made.
+  [[nodiscard]] bool is_as_new_at(time_point) const noexcept { return run_ == 0; }
 
   void clear() noexcept {
     totals_ = {};
