@@ -107,10 +107,11 @@ class basic_token_bucket {
   explicit basic_token_bucket(token_bucket_options options, Clock clock = {}, Observer observer = {})
       : clock_{std::move(clock)}, observer_{std::move(observer)} {
     const detail::bucket_limits limits = checked(options);
+    initial_ = initial_of(options, limits);
     const time_point now = clock_.now();
     // [relaxed] all of them: nobody else knows this object yet.
     mark_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    const auto core = detail::bucket_core::holding(limits, now, initial_of(options, limits));
+    const auto core = detail::bucket_core::holding(limits, now, initial_);
     word_.store(static_cast<std::uint64_t>(core.full_at) + 1, std::memory_order_relaxed);
     store(core, 1);
     newest_ = {now, 0};
@@ -210,6 +211,19 @@ class basic_token_bucket {
     return s.core.held(t) == s.core.limits.capacity();
   }
 
+  /// Whether the bucket answers from `now` on as one made then from the options of its construction: holding
+  /// exactly its initial tokens, to the tick, and never reconfigured.  Its counts go on.  What `keyed` asks
+  /// before it forgets a bucket; one that starts full is as new again from the instant it is full.
+  [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
+    snapshot s = load();
+    // [relaxed] Set before the configuration that `load` acquires.
+    if (reconfigured_.load(std::memory_order_relaxed)) return false;
+    if (s.core.limits.unlimited()) return true;
+    const time_point t = settled(now, s.core);
+    if (!s.core.in_range(t)) s.core.rebase(t);
+    return s.core.held(t) == initial_ * s.core.limits.cost;
+  }
+
   /// Goes on with other options, from now, for everybody at the same instant.
   ///
   /// What was booked keeps its time.  `options.initial` counts with `held_tokens::reset` only.  From and to
@@ -218,6 +232,8 @@ class basic_token_bucket {
   void reconfigure(const token_bucket_options& options, held_tokens kept = held_tokens::keep) {
     const detail::bucket_limits limits = checked(options);
     const std::lock_guard lock{mutex_};
+    // [relaxed] Published by `change`.
+    reconfigured_.store(true, std::memory_order_relaxed);
     const time_point now = advance(clock_.now());
     bool forgotten = false;
     change([&](detail::bucket_core& core) {
@@ -486,6 +502,9 @@ class basic_token_bucket {
   std::uint64_t generation_ = 0;   // guarded by mutex_: counts configurations
   std::uint64_t epoch_ = 0;        // guarded by mutex_: counts the times that debts were forgotten
   std::uint64_t booked_ = 0;       // guarded by mutex_: bookings, less those undone last in first out
+
+  std::int64_t initial_ = 0;               // tokens at the start; not written after it
+  std::atomic<bool> reconfigured_{false};  // the options are not those of the start
 
   event_counter granted_;
   event_counter refused_;
