@@ -74,6 +74,7 @@ struct batch_entry : waiter {
 ///
 /// Each item is answered once: with a value, a refusal or an exception.  A second answer throws
 /// std::logic_error and changes nothing; a value whose move throws leaves the item without an answer.
+///
 /// Lifetime       During the call that it was handed to.
 /// Thread safety  Different items from different threads, as long as all is done when the call returns.
 template <class Request, class Result>

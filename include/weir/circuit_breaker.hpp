@@ -135,8 +135,7 @@ class basic_circuit_breaker {
   ///                  decides.  Returns a call_verdict.
   /// \return          An outcome of what f returns (an outcome of f's own passes as it is), or the refusal.
   /// Exceptions       What f throws, once it is recorded.  What the classifier throws; the call then counts
-  /// as
-  ///                  ignored.
+  ///                  as ignored.
   template <class F, class Classifier = default_classifier>
   auto call(F&& f, Classifier&& classify = {}) {
     using result = std::invoke_result_t<F>;

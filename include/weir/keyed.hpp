@@ -215,8 +215,10 @@ class keyed {
     }
   }
 
-  /// Forgets every key that is as new and not in use, and says how many.  Never needed: each call takes its
-  /// share.  Complexity O(keys), a shard at a time.
+  /// Forgets every key that is as new and not in use.  Never needed: each call takes its share.
+  ///
+  /// \return        How many.
+  /// Complexity     O(keys), a shard at a time.
   std::size_t evict_as_new() {
     std::size_t count = 0;
     for (std::size_t i = 0; i < shard_count_; ++i) {
@@ -322,8 +324,8 @@ class keyed {
   }
 
   static void release(node* n) noexcept {
-    // [A] release, what was done with the component is seen by whoever destroys or evicts it; acquire, pairs
-    // with [A] of the others.
+    // [A] release: whoever destroys or evicts the component sees what was done with it; acquire, pairs with
+    // [A] of the others.
     if (n->references.fetch_sub(1, std::memory_order_acq_rel) == 1) delete n;
   }
 

@@ -28,6 +28,7 @@ class bad_outcome_access : public std::exception {
 /// A value, or the refusal that stands in its place.
 ///
 /// The members have the names and meanings of `std::expected<T, refusal>` (C++23), so that it can become one.
+///
 /// Thread safety  As a plain value.
 template <class T = void>
 class [[nodiscard]] outcome {
@@ -55,8 +56,9 @@ class [[nodiscard]] outcome {
   constexpr explicit outcome(std::in_place_t, Args&&... args)
       : state_{std::in_place_index<0>, std::forward<Args>(args)...} {}
 
-  constexpr outcome(refusal why) noexcept
-      : state_{std::in_place_index<1>, why} {}  // NOLINT(google-explicit-constructor)
+  /// Implicit: whoever refuses returns the refusal as it is.
+  constexpr outcome(refusal why) noexcept  // NOLINT(google-explicit-constructor)
+      : state_{std::in_place_index<1>, why} {}
 
   [[nodiscard]] constexpr bool has_value() const noexcept { return state_.index() == 0; }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return has_value(); }
@@ -127,7 +129,8 @@ class [[nodiscard]] outcome<void> {
   using error_type = refusal;
 
   constexpr outcome() noexcept = default;
-  constexpr outcome(refusal why) noexcept : why_{why}, ok_{false} {}  // NOLINT(google-explicit-constructor)
+  constexpr outcome(refusal why) noexcept  // NOLINT(google-explicit-constructor)
+      : why_{why}, ok_{false} {}
 
   [[nodiscard]] constexpr bool has_value() const noexcept { return ok_; }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return ok_; }

@@ -9,7 +9,9 @@ namespace weir::inline v0 {
 /// A monotonic count of events, incremented from any thread.
 ///
 /// What every `stats()` is made of.  A `stats()` struct is a row of such counts read one after the other:
-/// each is exact, the row is not one instant. Ordering  Publishes nothing: a count orders no other memory.
+/// each is exact, the row is not one instant.
+///
+/// Ordering  Publishes nothing: a count orders no other memory.
 class event_counter {
  public:
   event_counter() noexcept = default;

@@ -139,8 +139,7 @@ class wait_list {
   std::size_t size_ = 0;
 };
 
-/// What ended a sleep.  Whatever it was, a grant may have come at the same instant: look at it under the lock
-/// first.
+/// What ended a sleep.  A grant may have come at the same instant: look at that first, under the lock.
 enum class wake_reason { unparked, deadline_reached, stop_requested };
 
 /// Sleeps on `w` until it is unparked, `until` is reached on `clock`, or a stop is requested.
