@@ -50,11 +50,11 @@ struct single_flight_traits {
 /// Model       A set of flights by key.  `run` joins the flight of its key or starts one; a flight ends with
 ///             the call, and nothing is kept after it.
 /// Invariants  I1  At most one flight a key can be joined at any time.
-///             I2  Every caller of a flight gets the same result, or the same exception, or its own refusal.
+///             I2  Each caller of a flight gets the same result, or the same exception, or its own refusal.
 ///             I3  A waiter that gives up disturbs nobody.
-/// Threads     The leader makes the call on its own thread, so it stays to the end whatever its deadline says;
-///             its stop reaches the call only when nobody else waits.  Two calls that wait for each other's
-///             key on two threads wait until a deadline ends it.
+/// Threads     The leader makes the call on its own thread, so it stays to the end whatever its deadline
+///             says; its stop reaches the call only when nobody else waits.  Two calls that wait for each
+///             other's key on two threads do so until a deadline comes.
 /// Lifetime    No call may be running when it is destroyed.
 /// When not    To keep results: see ttl_cache.
 /// Source      The duplicate suppression of groupcache.
@@ -76,7 +76,8 @@ class single_flight {
   /// The result of `f` for `key`: of a call that is running, else of one made now.
   ///
   /// \param f       `f()`, `f(key)`, `f(stop_token)` or `f(key, stop_token)`, giving a Value or an
-  ///                outcome<Value>.  Its token is triggered once no caller wants the result any more.
+  ///                outcome<Value>.  Its token is triggered once no caller wants the result any more; a new
+  ///                caller then makes a call of its own.
   /// \param until   When a waiter gives up.  A leader does not start after it, and does not leave before the
   ///                end.
   /// \return        The value, or `timed_out`, `cancelled`, or the refusal that `f` gave back.

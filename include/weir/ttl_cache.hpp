@@ -35,22 +35,21 @@ namespace weir::inline v0 {
 
 /// Remembers values for a time, at most so many, and lets one caller load what is missing.
 ///
-/// Model       key -> value with an instant at which it expires, exactly: at `now >= expiry` it is gone. When
-///             room is needed the expired go first, then the least recently used.
+/// Model       key -> value with an instant at which it expires, exactly: at `now >= expiry` it is gone.
+///             When room is needed the expired go first, then the least recently used.
 /// Invariants  I1  Never more than `max_entries` entries.
 ///             I2  Only `get_or_load` may answer with an expired value, and only as far as the options say.
 ///             I3  At most one load a key can be joined; a load that an invalidation or a write of its key
 ///                 overtook still answers its own callers, is never stored and never joined again.
 ///             I4  Each value that was stored, and each that was loaded in vain, is reported to the listener
-///                 once, at the latest by the destructor.
+///                 once, at the latest by the destructor; what the listener stores during that is not.
 /// User code   Hash, copies, loaders, predicates, the listener and destructors run outside the lock; only the
-///             comparison of keys runs under it and must not call the cache.  Whatever throws, the cache is
-///             as before.
-/// Time        Read once an operation and clamped: what has expired stays so if the clock steps back.  No
-///             thread of its own: writes reclaim a few expired entries each, `maintain` as many as it is
-///             told.
-/// Thread safety  Every member from any thread, the destructor apart: no call may be running then.  The
-///             listener and the hash may be called by several threads at once.
+///             comparison of keys and the clock run under it and must not call the cache.  Whatever throws,
+///             what is stored stays as it was; a loaded value is stored before it is copied for its callers.
+/// Time        Read once an operation and clamped: what has expired stays so if the clock steps back.
+///             No thread of its own: writes reclaim a few expired entries each, `maintain` as many as told.
+/// Threads     Every member from any thread, the destructor apart: no call may be running then.  The listener
+///             and the hash may be called by several threads at once.
 /// When not    Two loaders that load each other's key on two threads wait for each other: give a deadline.
 template <class Key, class Value, monotonic_clock Clock = steady_clock, class Traits = ttl_cache_traits<Key>>
 class ttl_cache {
@@ -114,12 +113,12 @@ class ttl_cache {
     return with_key(key, [&](const auto& probe) { return peek(probe) != nullptr; });
   }
 
-  /// The value: fresh, or stale as the options allow, or loaded by this caller or by one that
-  /// does so already.
+  /// The value: fresh, or stale as the options allow, or loaded, by this caller or by one that does so now.
   ///
   /// \param loader  `loader()`, `(key)`, `(stop_token)` or `(key, stop_token)`, giving a Value,
   ///                optional<Value> (empty: there is none), loaded<Value>, or an outcome of one of these.
-  ///                Its token is triggered once no caller wants the result any more.  It may call the cache.
+  ///                Its token is triggered once no caller wants the result any more; a new caller then loads
+  ///                for itself.  It may call the cache.
   /// \param until   When a waiter gives up.  Who loads does not start after it, and stays to the end.
   /// \return        The answer and where it is from; or `timed_out`, `cancelled`, or the loader's refusal.
   /// Stale          In `stale_for` the first caller loads, on its own thread, and gets what it loaded; the
@@ -127,7 +126,8 @@ class ttl_cache {
   ///                all get that.
   /// Blocking       For a load: to its end, or for a waiter until `until` or `stop`.
   /// Exceptions     What the loader throws, to every caller of that load: the same object, treat it as const.
-  ///                std::logic_error if the loader asks for its own key.
+  ///                std::logic_error if the loader asks for its own key.  What the copy of a value throws, to
+  ///                that caller alone.
   /// Ordering       The end of the loader happens-before the return of every caller that gets its value.
   template <class K, class L>
     requires findable<K> && detail::flyable<L, Key> && std::copy_constructible<Value>
@@ -189,8 +189,8 @@ class ttl_cache {
 
   /// Stores the value unless a fresh one is there; whether it was stored.
   ///
-  /// \param ttl  Life of this value instead of `expire_after_write`.  Throws std::invalid_argument unless
-  ///             positive.
+  /// \param ttl  Life of this value instead of `expire_after_write`.
+  /// Exceptions  std::invalid_argument unless `ttl` is positive.
   bool insert(Key key, Value value, std::optional<duration> ttl = {}) {
     return put(std::move(key), std::move(value), ttl, false);
   }
@@ -212,9 +212,10 @@ class ttl_cache {
 
   /// Replaces the value by `f(const Value*)`, null if there is none, atomically for the key.
   ///
-  /// \param f  Gives back a Value, optional<Value> (empty: remove it) or loaded<Value>.  Runs without a lock,
-  ///           so again if the entry changed meanwhile.
-  /// \return   Whether a value is stored afterwards.
+  /// \param f    Gives back a Value, optional<Value> (empty: remove it) or loaded<Value>, whose ttl must be
+  ///             positive here.  Runs without a lock, so again if the entry changed meanwhile.
+  /// \return     Whether a value is stored afterwards.
+  /// Exceptions  What `f` throws; std::invalid_argument for its ttl.
   template <class K, std::invocable<const Value*> F>
     requires findable<K>
   bool compute(const K& key, F&& f) {
@@ -287,10 +288,11 @@ class ttl_cache {
     return erase(key);
   }
 
-  /// Removes the values for which `pred(key, value)` holds, of all that are there when it is called; how
-  /// many.
+  /// Removes the values for which `pred(key, value)` holds, of all that are there when it is called.
   ///
   /// No load that is running then will be stored, for its value cannot be asked yet.
+  /// \return     How many fresh ones it removed.
+  /// Exceptions  What `pred` throws; no value is removed then.
   /// Complexity  O(entries), with a snapshot of pointers.
   template <std::predicate<const Key&, const Value&> P>
   std::size_t invalidate_if(P&& pred) {
@@ -316,7 +318,7 @@ class ttl_cache {
 
   /// Removes everything.  No load that is running will be stored.
   ///
-  /// Complexity  O(1) under the lock; the calling thread then destroys what was there.
+  /// Complexity  O(loads that run) under the lock; the calling thread then destroys what was there.
   void invalidate_all() {
     core removed{ttl_cache_options{}, equal_};
     farewell gone{*this};
@@ -460,8 +462,8 @@ class ttl_cache {
     if (e->value) gone.push(e, removal_cause::rejected);
   }
 
-  /// A load failed: remembers that, as the options say.  True if a stale value stands in, because no write or
-  /// invalidation came meanwhile.
+  /// A load failed: remembers that, as the options say.  True if a stale value stands in: one may if no write
+  /// or invalidation came meanwhile.
   bool excused(const load& ended, const pointer& failure, time_point now, removals& gone) noexcept {
     if (!flights_.lists(ended)) return false;
     const bool stale = ended.held && core_.serves_for_failure(*ended.held, now);
@@ -581,8 +583,8 @@ class ttl_cache {
   [[no_unique_address]] const hash_type hash_;
   [[no_unique_address]] const equal_type equal_;
   mutable std::mutex mutex_;
-  mutable time_point now_ =
-      time_point::min();  // guarded by mutex_, as all below but the counters of removals
+  // Guarded by mutex_, all below but the counters of removals.
+  mutable time_point now_ = time_point::min();
   core core_;
   loads flights_;
   ttl_cache_stats counts_{};

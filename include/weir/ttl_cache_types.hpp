@@ -20,8 +20,8 @@ struct ttl_cache_options {
   /// Life of a value from its last read or write; empty: no limit.
   std::optional<duration> expire_after_access{};
 
-  /// Spreads `expire_after_write` evenly over (1 - jitter) to (1 + jitter) times itself; in [0, 1).  A time
-  /// to live that is given with a value is kept exactly.
+  /// Spreads `expire_after_write` evenly over (1 - jitter) to (1 + jitter) times itself; in [0, 1).
+  /// A time to live that is given with a value is kept exactly.
   double jitter = 0.0;
 
   /// How long "there is none" is remembered when a loader says so; empty: not at all.
@@ -30,14 +30,15 @@ struct ttl_cache_options {
   /// How long the exception of a loader is remembered and thrown again; empty: not at all.
   std::optional<duration> error_ttl{};
 
-  /// Stale while revalidating: so long after expiry a value still answers `get_or_load` while one caller
-  /// loads.
+  /// Stale while revalidating: so long after expiry a value still answers `get_or_load`, while one caller
+  /// loads and if that load fails.
   duration stale_for{};
 
-  /// So long after expiry a value still stands in for a load that failed.
+  /// So long after expiry a value still stands in for a load that failed; at least `stale_for` in any case.
   duration stale_if_error{};
 
-  /// A load that takes longer no longer holds its key: the next caller loads, the late result is not stored.
+  /// A load that takes longer no longer holds its key: the next caller loads, and the late result is then not
+  /// stored.  Empty: it holds its key to its end.
   std::optional<duration> load_lease{};
 
   /// Of the jitter.  The same operations at the same times with the same seed give the same state.
@@ -99,11 +100,12 @@ enum class removal_cause : std::uint8_t {
   replaced,   ///< another value was written under its key while it was fresh
   expired,    ///< its time was over, whatever removed it then
   evicted,    ///< the room was needed
-  rejected,   ///< loaded, but overtaken by a write or an invalidation: given to the callers, never stored
+  rejected,   ///< loaded and given to the callers, never stored: overtaken, or its loader said not to
 };
 
-/// Told of each value that leaves, once, by the thread that caused it, outside every lock; may call the
-/// cache.
+/// Told of each value that leaves: once, by the thread that caused it, outside every lock.
+///
+/// It may call the cache.
 template <class L, class Key, class Value>
 concept removal_listener = requires(L& listener, const Key& key, const Value& value, removal_cause cause) {
   { listener.on_removed(key, value, cause) } noexcept;

@@ -46,7 +46,8 @@ struct cache_entry {
 /// What a cache holds: by key, by expiry, by use.  Plain state, no lock, no clock; time never runs back here
 /// because the caller clamps it.
 ///
-/// Invariants  Each entry stands in all three orders or in none; at most `max_entries` entries after every call.
+/// Invariants  Each entry stands in all three orders or in none.
+///             At most `max_entries` entries after every call.
 template <class Key, class Value, class Equal>
 class cache_core {
  public:
@@ -96,10 +97,11 @@ class cache_core {
     use_.used(e);
   }
 
-  /// Whether an entry past its time may still answer: at once while somebody loads, or for a load that failed.
+  /// Whether an entry past its time may still answer at once while somebody loads.
   [[nodiscard]] bool serves_while_loading(const entry& e, time_point now) const noexcept {
     return e.value && now < saturating_add(e.expires, options_.stale_for);
   }
+  /// Whether it may stand in for a load that failed.
   [[nodiscard]] bool serves_for_failure(const entry& e, time_point now) const noexcept {
     return e.value && now < saturating_add(e.expires, grace());
   }

@@ -79,8 +79,9 @@ class expiry_heap {
   std::vector<Entry*> heap_;
 };
 
-/// The order in which entries are given up: least recently used first.  The whole eviction policy is behind
-/// these members.
+/// The order in which entries are given up: least recently used first.
+///
+/// The whole eviction policy is behind these members.
 template <class Entry>
 class use_order {
  public:

@@ -75,7 +75,8 @@ concept transparent_lookup = requires {
   typename Equal::is_transparent;
 };
 
-/// What a key may be looked up by: itself, what converts to it, anything if hash and equality are transparent.
+/// What a key may be looked up by: itself, what converts to it, or anything that a transparent hash and
+/// equality take.
 template <class K, class Key, class Hash, class Equal>
 concept lookup_key = transparent_lookup<Hash, Equal> || std::convertible_to<const K&, Key>;
 
