@@ -183,6 +183,34 @@ TEST_CASE("a body above the limit is 413, a header above its own is 431", "[http
         431);
 }
 
+TEST_CASE("a chunk header without an end is refused before it fills the memory", "[http]") {
+  running it;
+  auto c = it.connect();
+  const std::string much(1024 * 1024, 'x');
+  try {
+    c.send("POST /echo HTTP/1.1\r\nHost: h\r\nTransfer-Encoding: chunked\r\n\r\n1;" + much);
+  } catch (const std::system_error&) {
+    // Refused while it was still being sent: just as well.
+  }
+  const http_reply reply = c.receive();
+  CHECK(reply.status == 400);
+  CHECK(says_close(reply));
+}
+
+TEST_CASE("HEAD is answered like GET, without the body", "[http]") {
+  running it;
+  auto c = it.connect();
+  c.send(http_request_text("HEAD", "/alive", {}) + http_request_text("GET", "/alive", {}));
+  const std::string all = c.read_until([](std::string_view s) { return s.find("\r\n\r\nyes") != s.npos; });
+  CHECK(all.find("HTTP/1.1 200") == 0);
+  CHECK(all.find("Content-Length: 3\r\n\r\nHTTP/1.1 200") != std::string::npos);
+  const http_reply no_post = it.connect().request("POST", "/alive", "x");
+  CHECK(no_post.status == 405);
+  CHECK(no_post.header("Allow") == "GET, HEAD");
+  const http_reply no_stream = it.connect().request("POST", "/events", "x");
+  CHECK(no_stream.header("Allow") == "GET");
+}
+
 TEST_CASE("a client that expects 100-continue is told to go on", "[http]") {
   running it;
   auto c = it.connect();
@@ -434,6 +462,9 @@ TEST_CASE("a server that cannot be made says why", "[http]") {
   CHECK_THROWS_AS((http_server{{.address = "nowhere"}, {}}), std::invalid_argument);
   CHECK_THROWS_AS((http_server{{.workers = 0}, {}}), std::invalid_argument);
   CHECK_THROWS_AS((http_server{{.queue_capacity = 0}, {}}), std::invalid_argument);
+  CHECK_THROWS_AS((http_server{{.idle_timeout = 0ms}, {}}), std::invalid_argument);
+  CHECK_THROWS_AS((http_server{{.write_timeout = -1ms}, {}}), std::invalid_argument);
+  CHECK_THROWS_AS((http_server{{.request_deadline = 0ms}, {}}), std::invalid_argument);
   running first;
   CHECK_THROWS_AS((http_server{{.port = first.server.port()}, {}}), std::system_error);
 }

@@ -221,7 +221,11 @@ struct http_server::impl {
 /// One connection.  Everything but `handle` runs on its strand.
 class http_session : public std::enable_shared_from_this<http_session> {
  public:
-  http_session(http_server::impl& server, tcp::socket socket) : server_{server}, stream_{std::move(socket)} {
+  http_session(http_server::impl& server, tcp::socket socket)
+      : server_{server},
+        stream_{std::move(socket)},
+        // Bounded: what the parser cannot take yet, such as a chunk header without an end, stays in here.
+        buffer_{std::size_t{server.options.header_limit} + most_at_once} {
     // [relaxed] A count of connections orders nothing.
     server_.connections.fetch_add(1, std::memory_order_relaxed);
   }
@@ -293,7 +297,7 @@ class http_session : public std::enable_shared_from_this<http_session> {
   void on_header(error_code ec, std::size_t) {
     if (ec) return on_read_error(ec);
     const auto& message = parser_->get();
-    if (const auto length = parser_->content_length(); length && *length > 4096) buffer_.reserve(64 * 1024);
+    if (const auto length = parser_->content_length(); length && *length > 4096) buffer_.reserve(most_at_once);
     if (!parser_->is_done() && message.version() == 11 &&
         beast::iequals(message[http::field::expect], "100-continue")) {
       asio::async_write(stream_, asio::buffer(go_ahead.data(), go_ahead.size()),
@@ -346,12 +350,14 @@ class http_session : public std::enable_shared_from_this<http_session> {
     allowed_.clear();
     for (const http_route& route : server_.routes) {
       if (route.path != request_.path) continue;
-      if (route.method == request_.method) {
+      const bool has_head = route.method == "GET" && route.lane != http_lane::events;
+      if (route.method == request_.method || (head_only_ && has_head)) {
         found = &route;
         break;
       }
       if (!allowed_.empty()) allowed_ += ", ";
       allowed_ += route.method;
+      if (has_head) allowed_ += ", HEAD";
     }
     if (found == nullptr) {
       return respond(allowed_.empty() ? error_reply(404, "no such path")
@@ -515,6 +521,7 @@ class http_session : public std::enable_shared_from_this<http_session> {
     stream_.socket().close(ignored);
   }
 
+  static constexpr std::size_t most_at_once = std::size_t{64} * 1024;
   static constexpr std::string_view go_ahead = "HTTP/1.1 100 Continue\r\n\r\n";
 
   http_server::impl& server_;
@@ -547,6 +554,15 @@ const http_server_options& checked(const http_server_options& options) {
   require(options.queue_capacity > 0, "queue_capacity must be positive, got 0");
   require(options.max_connections > 0, "max_connections must be positive, got 0");
   require(options.subscriber_backlog > 0, "subscriber_backlog must be positive, got 0");
+  const auto require_time = [](std::chrono::milliseconds time, const std::string& name) {
+    if (time.count() <= 0) {
+      throw std::invalid_argument("http_server: " + name + " must be positive, got " +
+                                  std::to_string(time.count()) + " ms");
+    }
+  };
+  require_time(options.idle_timeout, "idle_timeout");
+  require_time(options.write_timeout, "write_timeout");
+  require_time(options.request_deadline, "request_deadline");
   return options;
 }
 

@@ -56,6 +56,7 @@ enum class http_lane : std::uint8_t {
   events  ///< becomes a stream of server-sent events; there is no handler
 };
 
+/// A GET answers HEAD too, except a stream.
 struct http_route {
   std::string method;
   std::string path;
