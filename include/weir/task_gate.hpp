@@ -251,9 +251,10 @@ class basic_task_gate {
     return (word_.load(std::memory_order_relaxed) & closed_flag) != 0;
   }
 
-  /// Whether the gate answers as one newly made: open, of the capacity it was made with, nobody inside, nobody
-  /// waiting, no run owed.  Its counts go on, and so do the numbers of its passes, which those of a new gate
-  /// do not: whoever sends them outside must not let the gate be forgotten.  What `keyed` asks before it does.
+  /// Whether the gate answers as one newly made: open, of the capacity it was made with, nobody inside,
+  /// nobody waiting, no run owed.  Its counts go on, and so do the numbers of its passes, which those of a
+  /// new gate do not: whoever sends them outside must not let the gate be forgotten.  What `keyed` asks
+  /// before it does.
   [[nodiscard]] bool is_as_new() const noexcept {
     const std::lock_guard lock{mutex_};
     // [relaxed] An answer for the moment; whoever acts on it must know that nobody is at the gate.
