@@ -4,6 +4,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -48,6 +49,19 @@ static_assert(!can_get<bare_cache, int>, "an explicit conversion is not made beh
 
 static_assert(!can_get<weir::ttl_cache<int, std::unique_ptr<int>>, int>, "get gives back a copy");
 
+/// Finds strings by a view, but cannot tell which of the two a literal is to be.
+struct picky_traits : weir::ttl_cache_traits<std::string> {
+  struct hash {
+    using is_transparent = void;
+    std::size_t operator()(std::string_view s) const noexcept { return s.size(); }
+    std::size_t operator()(const std::string& s) const noexcept { return s.size(); }
+  };
+  using equal = std::equal_to<>;
+};
+using picky_cache = weir::ttl_cache<std::string, int, weir::steady_clock, picky_traits>;
+static_assert(can_get<picky_cache, std::string_view> && can_get<picky_cache, const char*>);
+static_assert(!can_get<picky_cache, int>, "transparent is not everything");
+
 template <class C, class L>
 concept can_load = requires(C& c, L& l) { c.get_or_load(std::string{}, l); };
 static_assert(can_load<text_cache, int (*)()>);
@@ -83,6 +97,16 @@ TEST_CASE("an equality that cannot be assigned, because it refers to something, 
   CHECK(c.size() == 0);
   CHECK(c.insert(2, 51));
   CHECK(c.get(0) == 51);
+}
+
+TEST_CASE("what a transparent hash cannot take is converted to the key", "[ttl_cache]") {
+  picky_cache c{{.max_entries = 2}};
+  CHECK(c.insert("one", 1));
+  CHECK(c.get("one") == 1);
+  CHECK(c.get(std::string_view{"one"}) == 1);
+  CHECK(c.get(std::string{"one"}) == 1);
+  CHECK(**c.get_or_load("three", [] { return 3; }) == 3);
+  CHECK(c.erase("three"));
 }
 
 TEST_CASE("a value that cannot be copied can be stored and visited", "[ttl_cache]") {

@@ -69,21 +69,23 @@ struct stored_equal {
 template <class T, class Equal>
 using key_index = std::unordered_set<std::shared_ptr<T>, stored_hash, stored_equal<Equal>>;
 
-template <class Hash, class Equal>
-concept transparent_lookup = requires {
+/// Hash and equality are transparent and take a `K` as it is.
+template <class K, class Key, class Hash, class Equal>
+concept transparent_key = requires(const Hash& hash, const Equal& equal, const Key& key, const K& wanted) {
   typename Hash::is_transparent;
   typename Equal::is_transparent;
+  { hash(wanted) } -> std::convertible_to<std::size_t>;
+  { equal(key, wanted) } -> std::convertible_to<bool>;
 };
 
-/// What a key may be looked up by: itself, what converts to it, or anything that a transparent hash and
-/// equality take.
+/// What a key may be looked up by: itself, what a transparent hash and equality take, what converts to it.
 template <class K, class Key, class Hash, class Equal>
-concept lookup_key = transparent_lookup<Hash, Equal> || std::convertible_to<const K&, Key>;
+concept lookup_key = transparent_key<K, Key, Hash, Equal> || std::convertible_to<const K&, Key>;
 
 /// The key to look up: `key` itself where no conversion is needed, else one made from it.
 template <class Key, class Hash, class Equal, class K>
 decltype(auto) as_lookup_key(const K& key) {
-  if constexpr (std::same_as<K, Key> || transparent_lookup<Hash, Equal>) {
+  if constexpr (std::same_as<K, Key> || transparent_key<K, Key, Hash, Equal>) {
     return (key);
   } else {
     return Key(key);
