@@ -25,18 +25,19 @@
 namespace weir::inline v0 {
 
 struct circuit_breaker_stats {
-  std::uint64_t successes = 0;    ///< results recorded, by verdict
-  std::uint64_t failures = 0;     ///< "
-  std::uint64_t ignored = 0;      ///< " and permits that were dropped
+  std::uint64_t successes = 0;    ///< results recorded as success
+  std::uint64_t failures = 0;     ///< results recorded as failure
+  std::uint64_t ignored = 0;      ///< results reported as ignore, and permits that were dropped
   std::uint64_t slow = 0;         ///< of the successes and failures
   std::uint64_t late = 0;         ///< results of an earlier generation: they changed nothing
   std::uint64_t refused = 0;      ///< calls refused
   std::uint64_t opened = 0;       ///< moves to open
   std::uint64_t events_lost = 0;  ///< moves not reported, for want of memory to remember them
+  /// As last moved to: where it is open, the wait may be over already.
   breaker_state state = breaker_state::closed;
-  std::uint64_t window_calls = 0;   ///< in the window now, or the probes reported
-  std::uint64_t window_failed = 0;  ///< "
-  std::uint64_t window_slow = 0;    ///< "
+  std::uint64_t window_calls = 0;   ///< in the window now; in half_open, the probes that have reported
+  std::uint64_t window_failed = 0;  ///< of them, failed
+  std::uint64_t window_slow = 0;    ///< of them, slow
 };
 
 namespace detail {
@@ -48,15 +49,23 @@ inline constexpr bool returns_outcome<outcome<T>> = true;
 
 }  // namespace detail
 
-/// The classifier of `call` that is used if none is given: what throws has failed, a refusal of a policy
-/// inside says nothing about the callee, anything else is a success.
+/// The classifier of `call` that is used if none is given.
+///
+/// failure  An exception, and a refusal with `timed_out`: a callee that does not answer is to be left alone.
+/// ignore   Any other refusal: a policy inside refused, or the caller left; the callee was not heard.
+/// success  Everything else.
+///
+/// A wait inside that times out before the callee is reached (for a token, for a slot) cannot be told from
+/// one for the callee: put that wait outside of the breaker, or give a classifier that knows.
 struct default_classifier {
   template <class R>
   [[nodiscard]] constexpr call_verdict operator()([[maybe_unused]] const R& result) const noexcept {
     if constexpr (std::same_as<R, std::exception_ptr>) {
       return call_verdict::failure;
     } else if constexpr (detail::returns_outcome<R>) {
-      return result.has_value() ? call_verdict::success : call_verdict::ignore;
+      if (result.has_value()) return call_verdict::success;
+      return result.error().reason == refusal_reason::timed_out ? call_verdict::failure
+                                                                : call_verdict::ignore;
     } else {
       return call_verdict::success;
     }
@@ -66,8 +75,8 @@ struct default_classifier {
 /// Refuses calls that are expected to fail, until a few probes have shown otherwise.
 ///
 /// Model          One word {generation, state}; counts and windows (detail/circuit_breaker_core.hpp) under a
-///                lock.  Admission reads the word: closed passes, open is refused with one load and the
-///                clock.
+///                lock.  Admission reads the word: closed passes at once, open is refused after one look at
+///                the clock.
 /// Invariants     I1  closed opens at the recorded result that reaches a threshold, not before, not after.
 ///                I2  open refuses until its wait is over; half_open admits at most `probes`.
 ///                I3  A result counts in the generation that admitted it, or not at all.
@@ -82,7 +91,7 @@ class basic_circuit_breaker {
   class [[nodiscard]] permit;
 
   /// Starts closed.  Throws std::invalid_argument unless the options are as they say.
-  explicit basic_circuit_breaker(const circuit_breaker_options& options = {}, Clock clock = {},
+  explicit basic_circuit_breaker(const circuit_breaker_options& options, Clock clock = {},
                                  Observer observer = {})
       : core_{seeded(options)}, clock_{std::move(clock)}, observer_{std::move(observer)} {
     if constexpr (listens) {
@@ -92,6 +101,10 @@ class basic_circuit_breaker {
     timed_.store(options.slow.has_value(), std::memory_order_relaxed);  // [relaxed] nobody else is here yet
     word_.store(word_of(core_), std::memory_order_relaxed);             // [relaxed] likewise
   }
+
+  explicit basic_circuit_breaker()
+    requires std::default_initializable<Clock> && std::default_initializable<Observer>
+      : basic_circuit_breaker(circuit_breaker_options{}) {}
 
   basic_circuit_breaker(const basic_circuit_breaker&) = delete;
   basic_circuit_breaker& operator=(const basic_circuit_breaker&) = delete;
@@ -130,12 +143,13 @@ class basic_circuit_breaker {
 
   /// `f()` if a call is admitted; its result is classified and handed on.
   ///
-  /// \param classify  For results, called as classify(const R&), and for exceptions, as
-  ///                  classify(const std::exception_ptr&); where it cannot be called so, `default_classifier`
-  ///                  decides.  Returns a call_verdict.
-  /// \return          An outcome of what f returns (an outcome of f's own passes as it is), or the refusal.
-  /// Exceptions       What f throws, once it is recorded.  What the classifier throws; the call then counts
-  ///                  as ignored.
+  /// \param classify  Returns a call_verdict: for a result of type R called as classify(const R&), for an
+  ///                  exception as classify(const std::exception_ptr&); where it cannot be called so,
+  ///                  `default_classifier` decides.  A function that returns nothing has succeeded.
+  /// \return          An outcome of what f returns, by value (an outcome of f's own passes as it is), or the
+  ///                  refusal.
+  /// Exceptions       What f throws, once it is recorded.  What the classifier throws, in its place; the call
+  ///                  then counts as ignored.
   template <class F, class Classifier = default_classifier>
   auto call(F&& f, Classifier&& classify = {}) {
     using result = std::invoke_result_t<F>;
@@ -166,9 +180,11 @@ class basic_circuit_breaker {
     return given;
   }
 
-  /// The state at this moment; moves on if the time has come.
+  /// The state at this moment; moves on if the time has come: from open to half_open, and from half_open back
+  /// to open if the probes are lost.
   breaker_state state() noexcept { return state_at(clock_.now()); }
 
+  /// The same at an instant of the breaker's clock that the caller has read.
   breaker_state state_at(time_point now) noexcept {
     const std::uint64_t word = word_.load(std::memory_order_acquire);  // [A] acquire, pairs with [B]
     const breaker_state seen = state_of(word);
@@ -218,11 +234,12 @@ class basic_circuit_breaker {
 
   /// Goes on with other options, for everybody at the same instant.
   ///
-  /// The state stays, and the wait of an open breaker; a window of another shape begins empty, the same shape
-  /// is judged anew at the next result; half_open begins anew.
+  /// The state stays, and so does the wait of an open breaker.  A window of another shape begins empty, one
+  /// of the same shape is judged anew at the next result.  half_open begins anew: probes that are out are
+  /// late.
   /// Exceptions  std::invalid_argument as from the constructor, std::bad_alloc; nothing is then changed.
   void reconfigure(const circuit_breaker_options& options) {
-    detail::circuit_core::prepared next{options};
+    detail::circuit_core::prepared next{seeded(options)};
     locked([&] {
       core_.reconfigure(next);
       reconfigured_ = true;

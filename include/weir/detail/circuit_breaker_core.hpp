@@ -3,7 +3,9 @@
 
 #include <algorithm>
 #include <cmath>
+#include <cstddef>
 #include <cstdint>
+#include <iterator>
 #include <optional>
 #include <stdexcept>
 #include <string>
@@ -29,13 +31,14 @@ enum class breaker_state : std::uint8_t {
 [[nodiscard]] constexpr std::string_view to_string(breaker_state state) noexcept {
   constexpr std::string_view names[]{"closed",      "open",     "half_open",
                                      "forced_open", "disabled", "metrics_only"};
-  return names[static_cast<std::size_t>(state)];
+  const auto index = static_cast<std::size_t>(state);
+  return index < std::size(names) ? names[index] : "unknown";
 }
 
 /// What a call says about the health of what it called.
 enum class call_verdict : std::uint8_t { success, failure, ignore };
 
-/// A share, exactly: {50} is 50 %, {1, 3} a third.
+/// A share above 0 and at most 1, exactly: {50} is 50 %, {1, 3} a third.
 struct fraction {
   std::uint32_t numerator;
   std::uint32_t denominator = 100;
@@ -72,13 +75,15 @@ struct slow_calls {
 struct circuit_breaker_options {
   std::variant<count_window, time_window, consecutive_failures> window = count_window{};
 
-  /// Opens when so many of the calls in the window have failed.
+  /// Opens when at least this share of the calls in the window has failed.
   fraction failure_rate = {50};
 
-  /// Opens on slow calls too, if given.  Not with consecutive_failures.
+  /// Opens on slow calls too, if given: at least the share `rate` took longer than `longer_than`.  Not with
+  /// consecutive_failures.
   std::optional<slow_calls> slow = std::nullopt;
 
-  /// No verdict below; at most the size of a count_window counts.
+  /// No verdict on fewer calls in the window.  With a count_window at most its size is asked for; in a
+  /// time_window that never sees so many, nothing ever opens.
   std::uint32_t minimum_calls = 20;
 
   /// How long it stays open the first time; each further time in a row `open_for_factor` times as long, at
@@ -91,15 +96,16 @@ struct circuit_breaker_options {
   /// How many calls pass in half_open, in all.
   std::uint32_t probes = 1;
 
-  /// Given: closes at so many successes, opens again as soon as they cannot be reached any more; a slow
-  /// success is none.  Not given: when all probes have reported, their rates decide as in closed.
+  /// Given, 1 to `probes`: closes at so many successes, opens again as soon as they cannot be reached any
+  /// more; a slow success is none.  Not given: when all probes have reported, their rates decide as in
+  /// closed.
   std::optional<std::uint32_t> probe_successes = std::nullopt;
 
-  /// Probes out for so long without any result: they are taken for lost, and it opens again.  The open wait
-  /// before the probes, if not given.
+  /// How long probes may be out without a result from any of them; then they are taken for lost, and it opens
+  /// again.  If not given, as long as the open wait before them.
   std::optional<duration> half_open_max_wait = std::nullopt;
 
-  /// Seed of the jitter.  Drawn anew for each breaker if not given.
+  /// Seed of the jitter.  Drawn anew for each breaker, and when it is reconfigured, if not given.
   std::optional<std::uint64_t> seed = std::nullopt;
 };
 
@@ -107,6 +113,7 @@ namespace detail {
 
 /// From (row) to (column), in the order of breaker_state.
 [[nodiscard]] constexpr bool legal_move(breaker_state from, breaker_state to) noexcept {
+  if (to > breaker_state::metrics_only) return false;  // no state at all
   switch (from) {
     case breaker_state::closed:
       return to != breaker_state::half_open;
@@ -234,6 +241,7 @@ class circuit_core {
     using std::swap;
     if (!same_shape(options_.window, next.options_.window)) swap(window_, next.window_);
     swap(options_, next.options_);
+    if (options_.seed) random_ = *options_.seed;
     if (state_ == breaker_state::half_open) begin_generation();
   }
 

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <vector>
 
 #include <weir/clock.hpp>
@@ -107,12 +108,11 @@ class recent_calls {
     const std::int64_t index = index_of(now);
     if (index <= newest_) return;
     if (totals_.calls != 0) {
-      const auto count = static_cast<std::int64_t>(buckets_.size());
       // The buckets that `index` shuts out; beyond `count` of them all are empty.
       const auto passed = static_cast<std::uint64_t>(index) - static_cast<std::uint64_t>(newest_);
-      const std::int64_t last = passed >= buckets_.size() ? newest_ + count : index;
-      for (std::int64_t i = newest_ + 1; i <= last; ++i) {
-        window_totals& leaving = buckets_[slot(i)];
+      const auto shut_out = static_cast<std::int64_t>(std::min<std::uint64_t>(passed, buckets_.size()));
+      for (std::int64_t i = 1; i <= shut_out; ++i) {
+        window_totals& leaving = buckets_[slot(newest_ + i)];
         totals_ = totals_ - leaving;
         leaving = {};
       }
@@ -125,11 +125,9 @@ class recent_calls {
     return static_cast<std::size_t>(((index % count) + count) % count);
   }
 
-  static constexpr std::int64_t unused = std::int64_t{-1} << 62;
-
   duration width_;
   std::vector<window_totals> buckets_;
-  std::int64_t newest_ = unused;  // index of the latest bucket seen
+  std::int64_t newest_ = std::numeric_limits<std::int64_t>::min();  // index of the latest bucket seen
   window_totals totals_;
 };
 
