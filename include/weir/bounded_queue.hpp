@@ -211,8 +211,8 @@ class bounded_queue {
     return pop_impl([&] { return until; }, stop);
   }
 
-  /// Appends up to `max` values to `out`, without waiting; first reserves room for `max`, or the capacity if
-  /// that is less.
+  /// Appends up to `max` values to `out`, and no more than the capacity, without waiting.  Room in `out` for
+  /// that many is made first, however few there are.
   ///
   /// \return        How many, or `empty` or `closed`.  Zero if and only if `max` is zero.
   /// Exceptions     std::bad_alloc from growing `out`, what T's move constructor throws: those already taken
