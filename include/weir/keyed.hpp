@@ -192,16 +192,25 @@ class keyed {
     }
   }
 
-  /// `component.try_acquire(amount...)` of the component of `key`, or the refusal of `pin`.
+  /// `component.try_acquire()` of the component of `key`, or the refusal of `pin`.
   ///
   /// Not for a component that hands out something move-only (the permit of a breaker): it must not outlive
   /// the pin.  Pin the component, and acquire from that.
-  template <class K = Key, class... Amount>
-    requires looks_up<K> && requires(Component& c, Amount... amount) {
-      { c.try_acquire(amount...) } -> detail::hands_out_nothing;
+  template <class K = Key>
+    requires looks_up<K> && requires(Component& c) {
+      { c.try_acquire() } -> detail::hands_out_nothing;
     }
-  auto try_acquire(const K& key, Amount... amount) {
-    return with(key, [&](Component& c) { return c.try_acquire(amount...); });
+  auto try_acquire(const K& key) {
+    return with(key, [](Component& c) { return c.try_acquire(); });
+  }
+
+  /// The same with `component.try_acquire(n)`.
+  template <class K = Key>
+    requires looks_up<K> && requires(Component& c, std::uint64_t n) {
+      { c.try_acquire(n) } -> detail::hands_out_nothing;
+    }
+  auto try_acquire(const K& key, std::uint64_t n) {
+    return with(key, [n](Component& c) { return c.try_acquire(n); });
   }
 
   /// Forgets `key`; who has it pinned keeps the component for as long.  False if it was not known.

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <atomic>
+#include <concepts>
 #include <cstdint>
 #include <exception>
 #include <functional>
@@ -132,7 +133,9 @@ class basic_retry {
     validate(backoff_);
   }
 
-  basic_retry() : basic_retry(basic_retry_options<Clock>{}) {}
+  basic_retry()
+    requires std::default_initializable<Clock> && std::default_initializable<RetryOn>
+      : basic_retry(basic_retry_options<Clock>{}) {}
 
   basic_retry(const basic_retry&) = delete;
   basic_retry& operator=(const basic_retry&) = delete;

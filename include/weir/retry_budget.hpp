@@ -5,6 +5,7 @@
 #include <array>
 #include <atomic>
 #include <cmath>
+#include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <limits>
@@ -54,7 +55,7 @@ template <monotonic_clock Clock = steady_clock>
 class basic_retry_budget {
  public:
   /// Throws std::invalid_argument if a field is out of range.
-  explicit basic_retry_budget(token_budget form = {}, Clock clock = {})
+  explicit basic_retry_budget(token_budget form, Clock clock = {})
       : earned_{checked_earned(form.per_success)},
         capacity_{std::int64_t{form.capacity} * unit},
         clock_{std::move(clock)},
@@ -67,6 +68,10 @@ class basic_retry_budget {
         slot_{form.window / slots},
         clock_{std::move(clock)},
         tokens_{0} {}
+
+  explicit basic_retry_budget()
+    requires std::default_initializable<Clock>
+      : basic_retry_budget(token_budget{}) {}
 
   basic_retry_budget(const basic_retry_budget&) = delete;
   basic_retry_budget& operator=(const basic_retry_budget&) = delete;

@@ -114,12 +114,16 @@ class basic_task_gate {
   };
 
   /// Throws std::invalid_argument if the capacity is not in 1 .. 2^31 - 1.
-  explicit basic_task_gate(task_gate_options options = {}, Clock clock = {}, Observer observer = {})
+  explicit basic_task_gate(task_gate_options options, Clock clock = {}, Observer observer = {})
       : word_{units(checked(options.capacity))},
         clock_{std::move(clock)},
         observer_{std::move(observer)},
         made_with_{options.capacity},
         capacity_{options.capacity} {}
+
+  explicit basic_task_gate()
+    requires std::default_initializable<Clock> && std::default_initializable<Observer>
+      : basic_task_gate(task_gate_options{}) {}
 
   basic_task_gate(const basic_task_gate&) = delete;
   basic_task_gate& operator=(const basic_task_gate&) = delete;

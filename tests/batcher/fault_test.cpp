@@ -57,9 +57,10 @@ TEST_CASE("a call may reorder its items, and one that it overwrites is still tol
   held_call held;
   batcher<int, int> b{{}, [&](std::span<int_item> batch) {
                         if (batch.size() == 1) return held.call()(batch);
-                        const auto even = std::ranges::remove_if(
-                            batch, [](const int_item& i) { return i.request() % 2 != 0; });
-                        for (auto i = batch.begin(); i != even.begin(); ++i) i->set_value(i->request());
+                        const auto even = std::remove_if(batch.begin(), batch.end(), [](const int_item& i) {
+                          return i.request() % 2 != 0;
+                        });
+                        for (auto i = batch.begin(); i != even; ++i) i->set_value(i->request());
                       }};
   auto first = in_thread([&] { return b.submit(0); });
   held.entered.wait();

@@ -10,6 +10,7 @@
 #include <random>
 #include <string>
 #include <thread>
+#include <type_traits>
 #include <utility>
 #include <vector>
 
@@ -35,6 +36,12 @@ static_assert(weir::fades_at<weir::token_bucket>);
 static_assert(weir::fades_at<weir::circuit_breaker>);
 static_assert(weir::fades<weir::task_gate>);
 static_assert(acquires_by_key<keyed<int, weir::token_bucket>>);
+// A clock without a default leaves no default, and can be asked about without an error.
+static_assert(!std::is_default_constructible_v<timed_breaker> &&
+              !std::is_default_constructible_v<timed_bucket>);
+static_assert(!std::is_default_constructible_v<weir::basic_task_gate<view>>);
+static_assert(std::is_default_constructible_v<weir::circuit_breaker>);
+static_assert(std::is_default_constructible_v<weir::task_gate>);
 // A permit would outlive the pin.
 static_assert(!acquires_by_key<keyed<int, weir::circuit_breaker>>);
 

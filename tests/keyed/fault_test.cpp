@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdint>
 #include <new>
 #include <stdexcept>
 #include <string>
@@ -59,7 +60,7 @@ TEST_CASE("a table that cannot grow serves as well", "[keyed]") {
   for (int key = 0; key < 300; ++key) {
     // Enough for the node of the key and not for a wider table.
     const allocation_budget limit{1};
-    (void)map.try_acquire(key, key);
+    (void)map.try_acquire(key, static_cast<std::uint64_t>(key));
   }
   CHECK(map.size_approx() == 300);
   for (int key = 0; key < 300; ++key) CHECK(*map.try_acquire(key, 0) == key);

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <algorithm>
+#include <cstdint>
 #include <mutex>
 
 #include <weir/clock.hpp>
@@ -44,7 +45,7 @@ struct tally {
   tally(const tally&) = delete;
   tally& operator=(const tally&) = delete;
   ~tally() = default;
-  weir::outcome<int> try_acquire(int n) { return uses += n; }
+  weir::outcome<int> try_acquire(std::uint64_t n) { return uses += static_cast<int>(n); }
   int uses;
 };
 

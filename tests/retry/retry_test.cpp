@@ -29,6 +29,10 @@ using leaping_retry = weir::basic_retry<leaping_clock::view>;
 using leaping_options = weir::basic_retry_options<leaping_clock::view>;
 using durations = std::vector<weir::duration>;
 
+static_assert(std::is_default_constructible_v<weir::retry>);
+static_assert(std::is_default_constructible_v<weir::retry_budget>);
+static_assert(!std::is_default_constructible_v<weir::basic_retry<manual_clock::view>>);
+static_assert(!std::is_default_constructible_v<weir::basic_retry_budget<manual_clock::view>>);
 static_assert(std::is_same_v<decltype(std::declval<weir::retry&>().call([] {})), outcome<void>>);
 static_assert(std::is_same_v<decltype(std::declval<weir::retry&>().call([] { return 1; })), outcome<int>>);
 static_assert(std::is_same_v<decltype(std::declval<weir::retry&>().call([] { return outcome<int>{1}; })),
