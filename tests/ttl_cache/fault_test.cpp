@@ -226,15 +226,15 @@ TEST_CASE("a write that fails does not overtake the load of its key that is runn
       {"compute", [](cache& c) { c.compute(brittle{1}, [](const brittle*) { return brittle{8}; }); }},
   };
   int walked = 0;
-  for (const auto& [name, write] : writes) {
+  for (const auto& write : writes) {
     for (long k = 0;; ++k) {
-      INFO(name << ", allocation " << k);
+      INFO(write.first << ", allocation " << k);
       cache c{{.max_entries = 2}, clock.source()};
       bool failed = false;
       const auto load = [&] {
         const allocation_budget budget{k};
         try {
-          write(c);
+          write.second(c);
         } catch (const std::bad_alloc&) {
           failed = true;
         }
