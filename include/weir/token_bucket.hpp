@@ -106,12 +106,12 @@ class basic_token_bucket {
   /// Throws std::invalid_argument unless the options are as they say.
   explicit basic_token_bucket(token_bucket_options options, Clock clock = {}, Observer observer = {})
       : clock_{std::move(clock)}, observer_{std::move(observer)} {
-    const detail::bucket_limits limits = checked(options);
-    initial_ = initial_of(options, limits);
+    const auto [limits, initial] = checked(options);
+    initial_ = initial;
     const time_point now = clock_.now();
     // [relaxed] all of them: nobody else knows this object yet.
     mark_.store(now.time_since_epoch().count(), std::memory_order_relaxed);
-    const auto core = detail::bucket_core::holding(limits, now, initial_);
+    const auto core = detail::bucket_core::holding(limits, now, initial);
     word_.store(static_cast<std::uint64_t>(core.full_at) + 1, std::memory_order_relaxed);
     store(core, 1);
     newest_ = {now, 0};
@@ -230,15 +230,15 @@ class basic_token_bucket {
   /// an unlimited rate there is nothing to keep: the bucket starts full.
   /// Exceptions  std::invalid_argument as from the constructor; nothing is then changed.
   void reconfigure(const token_bucket_options& options, held_tokens kept = held_tokens::keep) {
-    const detail::bucket_limits limits = checked(options);
+    const start next = checked(options);
     const std::lock_guard lock{mutex_};
     // [relaxed] Published by `change`.
     reconfigured_.store(true, std::memory_order_relaxed);
     const time_point now = advance(clock_.now());
     bool forgotten = false;
     change([&](detail::bucket_core& core) {
-      forgotten = kept == held_tokens::reset || core.limits.unlimited() || limits.unlimited();
-      core.reconfigure(now, limits, kept, initial_of(options, limits));
+      forgotten = kept == held_tokens::reset || core.limits.unlimited() || next.limits.unlimited();
+      core.reconfigure(now, next.limits, kept, next.initial);
     });
     ++generation_;
     epoch_ += forgotten ? 1 : 0;
@@ -258,21 +258,21 @@ class basic_token_bucket {
     std::uint64_t word;
   };
 
-  static std::int64_t initial_of(const token_bucket_options& options,
-                                 const detail::bucket_limits& limits) noexcept {
-    return options.initial ? *options.initial : limits.burst;
-  }
-
-  static detail::bucket_limits checked(const token_bucket_options& options) {
-    if (options.rate.is_unlimited()) return detail::bucket_limits::none();
+  /// The options once checked, in whole numbers.
+  struct start {
+    detail::bucket_limits limits;
+    std::int64_t initial;
+  };
+  static start checked(const token_bucket_options& options) {
+    if (options.rate.is_unlimited()) return {detail::bucket_limits::none(), 0};
     const auto limits =
         detail::bucket_limits::of(options.rate.tokens(), options.rate.per().count(), options.burst);
-    const std::int64_t initial = initial_of(options, limits);
-    if (initial < 0 || initial > limits.burst) {
+    if (!options.initial) return {limits, limits.burst};
+    if (*options.initial < 0 || *options.initial > limits.burst) {
       throw std::invalid_argument{"token_bucket: initial must be from 0 to burst, got " +
-                                  std::to_string(initial)};
+                                  std::to_string(*options.initial)};
     }
-    return limits;
+    return {limits, *options.initial};
   }
 
   static time_point ceil(detail::bucket_instant i) noexcept {
