@@ -19,13 +19,17 @@
 #include <utility>
 
 #include <sys/resource.h>
+#include <unistd.h>
 #include <CLI/CLI.hpp>
+
+#include <weir/retry.hpp>
 
 #include "adapters/http/api.hpp"
 #include "adapters/http/server.hpp"
 #include "adapters/json/tree_file.hpp"
 #include "adapters/postgres/postgres_store.hpp"
 #include "adapters/sqlite/sqlite_store.hpp"
+#include "application/late_store.hpp"
 #include "application/service.hpp"
 
 namespace {
@@ -76,6 +80,7 @@ void declare(CLI::App& app, settings& s) {
       ->transform(CLI::AsNumberWithUnit(std::map<std::string, std::int64_t>{{"ms", 1}, {"s", 1000}}))
       ->default_str("5s");
   app.add_option("--drain-seconds", s.drain_seconds, "For what was accepted, after SIGTERM")
+      ->check(CLI::Range(0, 24 * 60 * 60))
       ->capture_default_str();
   app.add_option("--admin-key", s.admin_key, "What X-Admin-Key must say (default: nothing)")
       ->envname("PROGRESSION_ADMIN_KEY");
@@ -152,7 +157,40 @@ class readiness {
   std::atomic<std::int64_t> last_{never};
 };
 
-void keep_house(std::stop_token stop, progression::service& app, readiness& store) {
+/// A database that does not answer may do so later; one that answers with an error will not change.
+bool may_answer_later(const progression::store_error& e) {
+  return e.kind() == progression::store_failure::unavailable ||
+         e.kind() == progression::store_failure::overloaded;
+}
+
+struct until_it_answers {
+  weir::retry_verdict operator()(const std::exception_ptr& error) const {
+    try {
+      std::rethrow_exception(error);
+    } catch (const progression::store_error& e) {
+      if (!may_answer_later(e)) return false;
+      std::fprintf(stderr, "progression: not ready: %s\n", e.what());
+      return true;
+    } catch (...) {
+      return false;
+    }
+  }
+};
+
+/// Opens the database and starts the service as soon as that can be done.  Throws if it never can.
+void bring_up(const std::stop_token& stop, progression::late_store& db, progression::service& app) {
+  weir::basic_retry<weir::steady_clock, until_it_answers> retry{
+      {.max_attempts = weir::unlimited_attempts, .backoff = {.cap = 5s}, .budget = weir::no_retry_budget{}}};
+  static_cast<void>(retry.call(
+      [&] {
+        db.open();
+        app.start();
+        return true;
+      },
+      {}, stop));
+}
+
+void keep_house(const std::stop_token& stop, progression::service& app, readiness& store) {
   std::mutex mutex;
   std::condition_variable_any wake;
   std::unique_lock lock{mutex};
@@ -162,26 +200,41 @@ void keep_house(std::stop_token stop, progression::service& app, readiness& stor
   }
 }
 
+/// IPv6 addresses stand in brackets in an URL.
+std::string url_of(const std::string& address, unsigned port) {
+  const bool six = address.find(':') != std::string::npos;
+  return "http://" + (six ? "[" + address + "]" : address) + ":" + std::to_string(port);
+}
+
 int serve(const settings& s) {
   const sigset_t ending = block_ending_signals();
   raise_descriptor_limit();
 
   progression::tree tree = progression::load_tree(s.tree.empty() ? default_tree() : s.tree);
-  const std::unique_ptr<progression::store> db = open_store(s);
+  progression::late_store db{[&s] { return open_store(s); }};
 
   // The service tells the server, the server asks the service: the pointer is set once both stand, and the
   // server outlives the service.
   std::unique_ptr<progression::http_server> server;
   std::atomic<progression::http_server*> listeners{nullptr};
-  progression::service app{std::move(tree), *db, s.service, [&listeners](const progression::event& e) {
+  progression::service app{std::move(tree), db, s.service, [&listeners](const progression::event& e) {
                              // [E] acquire, pairs with [F]: the server is whole when it is seen.
                              if (auto* hub = listeners.load(std::memory_order_acquire)) {
                                hub->publish(progression::name_of(e), progression::to_json(e));
                              }
                            }};
-  app.start();
   readiness store;
-  store.answered();
+  bool up = false;
+  try {
+    db.open();
+    app.start();
+    store.answered();
+    up = true;
+  } catch (const progression::store_error& e) {
+    // A file that cannot be opened is a mistake; a server may be on its way up.
+    if (s.postgres.conninfo.empty() || !may_answer_later(e)) throw;
+    std::fprintf(stderr, "progression: not ready, trying again: %s\n", e.what());
+  }
 
   progression::api_environment environment;
   environment.admin_key = s.admin_key;
@@ -192,10 +245,24 @@ int serve(const settings& s) {
                                                       progression::api_routes(app, std::move(environment)));
   listeners.store(server.get(), std::memory_order_release);  // [F] release, pairs with [E]
   server->start();
-  std::printf("progression: listening on http://%s:%u\n", s.http.address.c_str(), server->port());
+  std::printf("progression: listening on %s\n", url_of(s.http.address, server->port()).c_str());
   std::fflush(stdout);
 
-  std::jthread housekeeping{[&](std::stop_token stop) { keep_house(std::move(stop), app, store); }};
+  std::atomic<bool> hopeless{false};
+  std::jthread housekeeping{[&](const std::stop_token& stop) {
+    try {
+      if (!up) {
+        bring_up(stop, db, app);
+        if (!stop.stop_requested()) store.answered();
+      }
+      keep_house(stop, app, store);
+    } catch (const std::exception& e) {
+      if (stop.stop_requested()) return;
+      std::fprintf(stderr, "progression: %s\n", e.what());
+      hopeless.store(true, std::memory_order_relaxed);  // [relaxed] the signal orders it
+      ::kill(::getpid(), SIGTERM);
+    }
+  }};
   int signal = 0;
   sigwait(&ending, &signal);
 
@@ -206,16 +273,22 @@ int serve(const settings& s) {
   server->begin_drain();
   const bool answered = server->await_drained(wait);
   const std::size_t callers_left = app.drain(until);
-  const std::size_t dropped = server->stop();
+  if (!answered || callers_left != 0) {
+    // Somebody waits for a database that is silent, and a thread inside it cannot be recalled.  What was
+    // acknowledged is committed: nothing is lost by going now.
+    std::printf("progression: drain ran out of time; %zu callers were not finished\n", callers_left);
+    std::fflush(stdout);
+    std::_Exit(EXIT_FAILURE);
+  }
   housekeeping = {};
-  const bool clean = answered && callers_left == 0 && dropped == 0;
-  if (clean) {
+  const std::size_t dropped = server->stop();
+  if (dropped == 0) {
     std::printf("progression: drained, nothing left\n");
   } else {
-    std::printf("progression: drain ran out of time; %zu requests were never begun, %zu not finished\n",
-                dropped, callers_left);
+    std::printf("progression: %zu requests were never begun\n", dropped);
   }
-  return clean ? EXIT_SUCCESS : EXIT_FAILURE;
+  return dropped == 0 && !hopeless.load(std::memory_order_relaxed) ? EXIT_SUCCESS
+                                                                   : EXIT_FAILURE;  // [relaxed] as above
 }
 
 }  // namespace

@@ -27,10 +27,12 @@ using progression::load::http_request_text;
 
 namespace {
 
-/// The service as a process of its own, on an SQLite file in a directory that is gone afterwards.
+/// The service as a process of its own, by default on an SQLite file.
 class service_process {
  public:
-  explicit service_process(std::filesystem::path file) : file_{std::move(file)} { start(); }
+  explicit service_process(const std::filesystem::path& file)
+      : service_process{{"--sqlite", file.string(), "--no-user-limit"}} {}
+  explicit service_process(std::vector<std::string> arguments) : arguments_{std::move(arguments)} { start(); }
   service_process(const service_process&) = delete;
   service_process& operator=(const service_process&) = delete;
   ~service_process() {
@@ -40,13 +42,16 @@ class service_process {
   void start() {
     std::array<int, 2> ends{};
     if (::pipe2(ends.data(), O_CLOEXEC) != 0) throw std::runtime_error("pipe2 failed");
-    const std::string file = file_.string();
+    std::vector<std::string> words{WEIR_TEST_SERVICE, "--port", "0"};
+    words.insert(words.end(), arguments_.begin(), arguments_.end());
+    std::vector<char*> argv;
+    for (std::string& word : words) argv.push_back(word.data());
+    argv.push_back(nullptr);
     pid_ = ::fork();
     if (pid_ < 0) throw std::runtime_error("fork failed");
     if (pid_ == 0) {
       ::dup2(ends[1], STDOUT_FILENO);
-      ::execl(WEIR_TEST_SERVICE, WEIR_TEST_SERVICE, "--sqlite", file.c_str(), "--port", "0",
-              "--no-user-limit", static_cast<char*>(nullptr));
+      ::execv(WEIR_TEST_SERVICE, argv.data());
       ::_exit(127);
     }
     ::close(ends[1]);
@@ -78,7 +83,7 @@ class service_process {
   [[nodiscard]] const endpoint& where() const { return where_; }
 
  private:
-  std::filesystem::path file_;
+  std::vector<std::string> arguments_;
   pid_t pid_ = -1;
   progression::load::socket_handle output_;
   endpoint where_;
@@ -206,4 +211,27 @@ TEST_CASE("an idle service ends at SIGINT too", "[http]") {
   auto idle = connection{service.where()};
   CHECK(idle.request("GET", "/readyz").status == 200);
   CHECK(service.end(SIGINT) == 0);
+}
+
+TEST_CASE("a service that starts before its database is alive, not ready, and refuses with Retry-After",
+          "[http]") {
+  const scratch directory;
+  service_process service{{"--postgres", "host=" + directory.path.string() + " dbname=none"}};
+  auto client = connection{service.where()};
+  CHECK(client.request("GET", "/healthz").status == 200);
+  CHECK(client.request("GET", "/readyz").status == 503);
+  CHECK(client.request("GET", "/metrics").body.find("\nprogression_ready 0\n") != std::string::npos);
+  const auto status = client.request("GET", "/api/v1/progression/status");
+  CHECK(status.status == 503);
+  CHECK(status.header("Retry-After"));
+  client.send(message(1));
+  const auto refused = client.receive();
+  CHECK(refused.status == 503);
+  CHECK(refused.header("Retry-After"));
+  CHECK(service.end(SIGTERM) == 0);
+}
+
+TEST_CASE("an SQLite file that cannot be opened ends the service at once", "[http]") {
+  const scratch directory;
+  CHECK_THROWS_AS(service_process{directory.path / "nowhere" / "db"}, std::runtime_error);
 }
