@@ -96,7 +96,8 @@ class single_flight {
     {
       std::unique_lock lock{mutex_};
       for (;;) {
-        if ((running = flights_.find(probe))) {
+        running = flights_.find(probe);
+        if (running) {
           table::refuse_recursion(*running, "single_flight");
           joined_.add();
           const outcome<> landed = flights_.join(lock, running, clock_, until, stop, "single_flight");

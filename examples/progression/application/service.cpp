@@ -330,6 +330,7 @@ class service::impl {
     }
     if (entries.empty()) return;
     std::vector<points> worth;
+    worth.reserve(entries.size());
     for (const progression::engagement& e : entries) worth.push_back(e.points);
     std::vector<record_answer> answers(entries.size());
     const auto full = recorder_.record(entries, answers, until, std::move(stop));

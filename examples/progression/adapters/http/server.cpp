@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <system_error>
 #include <thread>
+#include <tuple>
 #include <utility>
 
 #include <boost/asio/io_context.hpp>
@@ -440,7 +441,7 @@ class http_session : public std::enable_shared_from_this<http_session> {
   /// Ends our side first and reads what is still under way, so that the last answer is not lost to a reset.
   void close() {
     error_code ignored;
-    stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
+    std::ignore = stream_.socket().shutdown(tcp::socket::shutdown_send, ignored);
     stream_.expires_after(std::chrono::seconds{1});
     discard(0);
   }
@@ -518,7 +519,7 @@ class http_session : public std::enable_shared_from_this<http_session> {
   void abandon() {
     heartbeat_->cancel();
     error_code ignored;
-    stream_.socket().close(ignored);
+    std::ignore = stream_.socket().close(ignored);
   }
 
   static constexpr std::size_t most_at_once = std::size_t{64} * 1024;
@@ -604,7 +605,7 @@ void http_server::impl::on_accept(error_code ec, tcp::socket socket) {
     return;
   }
   error_code ignored;
-  socket.set_option(tcp::no_delay(true), ignored);
+  std::ignore = socket.set_option(tcp::no_delay(true), ignored);
   accepted.add();
   const std::size_t open = connections.load(std::memory_order_relaxed);  // [relaxed] a count orders nothing
   if (open < options.max_connections) {
@@ -664,7 +665,7 @@ void http_server::begin_drain() {
   if (self.draining.exchange(true, std::memory_order_seq_cst)) return;
   asio::post(self.acceptor.get_executor(), [&self] {
     error_code ignored;
-    self.acceptor.close(ignored);
+    std::ignore = self.acceptor.close(ignored);
     self.accept_pause.cancel();
   });
 }

@@ -173,7 +173,7 @@ world world_of(const pqxx::result& rows) {
         s.started_at = instant(get<std::int64_t>(rows, row, first));
         s.ends_at = instant(get<std::int64_t>(rows, row, second));
         s.winner = get_optional<std::int64_t>(rows, row, number);
-        s.options = std::move(options);
+        s.options = std::exchange(options, {});
         break;
       }
       default:
@@ -463,7 +463,7 @@ class postgres_store::implementation {
   pq::connection_pool<connection> pool_;
 };
 
-postgres_store::postgres_store(postgres_options options)
+postgres_store::postgres_store(const postgres_options& options)
     : implementation_{std::make_unique<implementation>(options)} {
   implementation_->migrate();
 }
@@ -499,6 +499,7 @@ std::map<std::string, std::int64_t, std::less<>> postgres_store::weights() {
 std::vector<leader> postgres_store::leaders(int limit) {
   const pqxx::result rows = implementation_->read(pq::sql::leaders, std::max(limit, 0));
   std::vector<leader> leaders;
+  leaders.reserve(pq::row_count(rows));
   for (std::size_t i = 0; i < pq::row_count(rows); ++i) {
     leaders.push_back({get<std::string>(rows, i, 0),
                        get<std::string>(rows, i, 1),

@@ -33,7 +33,7 @@ class postgres_store final : public store {
  public:
   /// Connects.  Throws std::invalid_argument for a wrong option and store_error if the database does not
   /// answer, or holds a newer or a changed schema.
-  explicit postgres_store(postgres_options options);
+  explicit postgres_store(const postgres_options& options);
   ~postgres_store() override;
 
   record_result record(std::span<const engagement> batch, wall_time at) override;
