@@ -171,6 +171,17 @@ TEST_CASE("a circuit breaker is forgotten when nothing that it has seen counts a
     clock.advance(1ns);
     CHECK(map->evict_as_new() == 1);
   }
+  SECTION("a window of time at the ends of time") {
+    for (const auto start : {time_point::min(), time_point::max() - 10ns}) {
+      clock.set(start);
+      const auto map = breaker_map(clock, {.window = weir::time_window{10ns, 10}});
+      report(*map, true);
+      clock.advance(9ns);
+      CHECK(map->evict_as_new() == 0);
+      clock.advance(1ns);
+      CHECK(map->evict_as_new() == 1);
+    }
+  }
   SECTION("a run of failures ends with a success") {
     const auto map = breaker_map(clock, {.window = weir::consecutive_failures{2}, .open_for = 1s});
     report(*map, false);

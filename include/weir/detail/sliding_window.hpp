@@ -86,9 +86,12 @@ class recent_calls {
   /// Whether nothing that it holds will still count at `now`; ages nothing.
   [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
     if (totals_.calls == 0) return true;
-    const auto count = static_cast<std::int64_t>(buckets_.size());
-    for (std::int64_t i = std::max(newest_, index_of(now)) - count + 1; i <= newest_; ++i) {
-      if (buckets_[slot(i)].calls != 0) return false;
+    const std::size_t count = buckets_.size();
+    const std::int64_t index = std::max(newest_, index_of(now));
+    const auto passed = static_cast<std::uint64_t>(index) - static_cast<std::uint64_t>(newest_);
+    if (passed >= count) return true;
+    for (std::size_t back = 0; back < count - passed; ++back) {
+      if (buckets_[(slot(newest_) + count - back) % count].calls != 0) return false;
     }
     return true;
   }
