@@ -78,13 +78,12 @@ class single_flight {
   /// \param f       `f()`, `f(key)`, `f(stop_token)` or `f(key, stop_token)`, giving a Value or an
   ///                outcome<Value>.  Its token is triggered once no caller wants the result any more; a new
   ///                caller then makes a call of its own.
-  /// \param until   When a waiter gives up.  A leader does not start after it, and does not leave before the
-  ///                end.
+  /// \param until   When a waiter gives up.  A leader does not start after it, and stays to the end.
   /// \return        The value, or `timed_out`, `cancelled`, or the refusal that `f` gave back.
   /// Blocking       Until the call ends, or for a waiter `until` or `stop`.
   /// Exceptions     What `f` throws, to every caller of the flight; the same object, so treat it as const.
-  ///                std::logic_error if `f` asks for its own key.  What the copy of a value throws, to that
-  ///                caller alone.
+  ///                std::logic_error if `f` asks for its own key.
+  ///                What the copy of a value throws, to that caller alone.
   /// Ordering       The end of `f` happens-before the return of every caller of the flight.
   template <class K, class F>
     requires detail::lookup_key<K, Key, hash_type, equal_type> && detail::flyable<F, Key>
