@@ -263,7 +263,7 @@ TEST_CASE("buckets and breakers in bounded memory answer as in unbounded memory"
   for (int step = 0; step < 20'000; ++step) {
     clock.advance(weir::duration{below(3'000'000)});
     const int key = below(30);
-    const auto n = static_cast<std::uint64_t>(1 + below(3));
+    const auto n = std::uint64_t{1} + random() % 3;
     timed_bucket& whole = all_buckets.try_emplace(key, limits, clock.source()).first->second;
     const auto expected = whole.try_acquire(n);
     if (buckets->try_acquire(key, n) != expected) FAIL("bucket of " << key << " differs at step " << step);
@@ -302,6 +302,7 @@ TEST_CASE("of one key nobody is inside twice, however often its gate is forgotte
   std::atomic<int> runs{0};
   {
     std::vector<std::jthread> threads;
+    threads.reserve(4);
     for (unsigned t = 0; t < 4; ++t) {
       threads.emplace_back([&, t] {
         std::mt19937 random{t};
