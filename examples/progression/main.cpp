@@ -123,6 +123,7 @@ void raise_descriptor_limit() {
 /// Blocks the signals that end the process in this thread and all it starts; `main` waits for them.
 sigset_t block_ending_signals() {
   std::signal(SIGPIPE, SIG_IGN);
+  std::signal(SIGXFSZ, SIG_IGN);  // a file that may not grow is an error like a full disk, not our end
   sigset_t ending;
   sigemptyset(&ending);
   sigaddset(&ending, SIGTERM);

@@ -12,6 +12,7 @@
 #include <vector>
 
 #include <fcntl.h>
+#include <sys/resource.h>
 #include <sys/wait.h>
 #include <unistd.h>
 #include <catch2/catch_test_macros.hpp>
@@ -32,7 +33,11 @@ class service_process {
  public:
   explicit service_process(const std::filesystem::path& file)
       : service_process{{"--sqlite", file.string(), "--no-user-limit"}} {}
-  explicit service_process(std::vector<std::string> arguments) : arguments_{std::move(arguments)} { start(); }
+  /// `largest_file` in bytes: what the process may write at most.
+  explicit service_process(std::vector<std::string> arguments, rlim_t largest_file = RLIM_INFINITY)
+      : arguments_{std::move(arguments)}, largest_file_{largest_file} {
+    start();
+  }
   service_process(const service_process&) = delete;
   service_process& operator=(const service_process&) = delete;
   ~service_process() {
@@ -51,6 +56,8 @@ class service_process {
     if (pid_ < 0) throw std::runtime_error("fork failed");
     if (pid_ == 0) {
       ::dup2(ends[1], STDOUT_FILENO);
+      const rlimit limit{largest_file_, RLIM_INFINITY};
+      if (largest_file_ != RLIM_INFINITY) ::setrlimit(RLIMIT_FSIZE, &limit);
       ::execv(WEIR_TEST_SERVICE, argv.data());
       ::_exit(127);
     }
@@ -84,6 +91,7 @@ class service_process {
 
  private:
   std::vector<std::string> arguments_;
+  rlim_t largest_file_ = RLIM_INFINITY;
   pid_t pid_ = -1;
   progression::load::socket_handle output_;
   endpoint where_;
@@ -234,4 +242,18 @@ TEST_CASE("a service that starts before its database is alive, not ready, and re
 TEST_CASE("an SQLite file that cannot be opened ends the service at once", "[http]") {
   const scratch directory;
   CHECK_THROWS_AS(service_process{directory.path / "nowhere" / "db"}, std::runtime_error);
+}
+
+TEST_CASE("a full disk is refused with Retry-After and loses nothing that was acknowledged", "[http]") {
+  const scratch directory;
+  const auto file = directory.path / "db";
+  service_process service{{"--sqlite", file.string(), "--no-user-limit"}, 600'000};
+  const played p = play_until_the_end(service.where(), 0, [] {});
+  CHECK_FALSE(p.acknowledged.empty());
+  CHECK(p.refused > 0);
+  CHECK(p.odd == 0);
+  auto client = connection{service.where()};
+  CHECK(client.request("GET", "/healthz").status == 200);
+  CHECK(service.end(SIGTERM) == 0);
+  check_ledger(file, p);
 }
