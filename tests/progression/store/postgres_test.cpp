@@ -345,6 +345,23 @@ TEST_CASE("who waits too long for the pot is told that the database is busy", "[
   CHECK(store.stats().connections_open == 1);  // none of this was the connection's fault
 }
 
+TEST_CASE("nobody waits for ever for a server that is silent, and the next call is served", "[postgres]") {
+  const postgres_database database;
+  postgres_store store{{.conninfo = database.conninfo(), .statement_timeout = 100ms}};
+  {
+    // Waited for before a statement can set a limit of its own: to the client it is a server that hangs.
+    pqxx::connection other{database.superuser_conninfo()};
+    pqxx::work holder{other};
+    holder.exec("LOCK TABLE progression.pot IN ACCESS EXCLUSIVE MODE");
+    CHECK(failure_of([&] { static_cast<void>(store.read_world()); }) == store_failure::unavailable);
+    CHECK(failure_of([&] { store.record(messages("a", 1), at(0)); }) == store_failure::in_doubt);
+  }
+  // What was in doubt came about once the lock was gone, or did not: either way it counts once.
+  store.record(messages("a", 1), at(0));
+  CHECK(store.read_world().pot.filled == points::whole(1));
+  CHECK(store.audit().ledger_entries == 1);
+}
+
 TEST_CASE("callers beyond the pool and its line are turned away at once", "[postgres]") {
   const postgres_database database;
   postgres_store store{

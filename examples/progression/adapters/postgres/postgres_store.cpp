@@ -14,6 +14,7 @@
 #include "adapters/postgres/pqxx_compat.hpp"
 #include "adapters/postgres/statements.hpp"
 #include "adapters/postgres/text_array.hpp"
+#include "adapters/postgres/watchdog.hpp"
 
 namespace progression {
 namespace {
@@ -219,12 +220,22 @@ class postgres_store::implementation {
                .max_waiters = o.max_waiters,
                .acquire_timeout = o.acquire_timeout,
                .max_lifetime = o.max_lifetime},
-              [this] { return connect(); }} {}
+              [this] { return connect(); }},
+        watchdog_{std::max(o.statement_timeout, o.lock_timeout) * 2} {}
 
   /// Lends a connection to `f(connection, phase)` and turns what it throws into a store_error.  What is not
   /// of the database, such as an exception of a caller's function, passes unchanged.
   template <class F>
   auto with_connection(phase when, F f) {
+    return with_patience(when, [&](connection& c, phase& now) {
+      const pq::watchdog::guard watched{watchdog_, c.database().sock()};
+      return f(c, now);
+    });
+  }
+
+  /// The same for what may take as long as it takes.
+  template <class F>
+  auto with_patience(phase when, F f) {
     auto lent = pool_.acquire();
     try {
       return f(*lent, when);
@@ -246,6 +257,12 @@ class postgres_store::implementation {
   template <class... Parameters>
   pqxx::result read(const char* sql, const Parameters&... parameters) {
     return with_connection(phase::open, [&](connection& c, phase&) { return c.run(sql, parameters...); });
+  }
+
+  /// One that looks through all there is.
+  template <class... Parameters>
+  pqxx::result survey(const char* sql, const Parameters&... parameters) {
+    return with_patience(phase::open, [&](connection& c, phase&) { return c.run(sql, parameters...); });
   }
 
   record_result record(std::span<const engagement> batch, wall_time at) {
@@ -328,7 +345,7 @@ class postgres_store::implementation {
   void migrate() {
     const auto known = pq::migrations();
     for (bool complete = false; !complete;) {
-      with_connection(phase::open, [&](connection& c, phase& when) {
+      with_patience(phase::open, [&](connection& c, phase& when) {
         transaction t{c, when};
         t.run("SET LOCAL client_min_messages = warning");
         t.run("SET LOCAL lock_timeout = '60s'");
@@ -461,6 +478,7 @@ class postgres_store::implementation {
   const std::string lock_timeout_;       // in milliseconds
   counters count_;
   pq::connection_pool<connection> pool_;
+  pq::watchdog watchdog_;
 };
 
 postgres_store::postgres_store(const postgres_options& options)
@@ -520,7 +538,7 @@ user_engagement postgres_store::engagement_of(std::string_view user_id) {
 }
 
 audit_report postgres_store::audit() {
-  const pqxx::result rows = implementation_->read(pq::sql::audit);
+  const pqxx::result rows = implementation_->survey(pq::sql::audit);
   const auto column = [&](std::size_t i) { return get<std::int64_t>(rows, 0, i); };
   return {.ledger_entries = column(0),
           .ledger_points = {column(1)},
@@ -537,7 +555,7 @@ audit_report postgres_store::audit() {
 }
 
 std::int64_t postgres_store::count_events(std::string_view prefix) {
-  return get<std::int64_t>(implementation_->read(pq::sql::count_events, plain(std::string{prefix})), 0, 0);
+  return get<std::int64_t>(implementation_->survey(pq::sql::count_events, plain(std::string{prefix})), 0, 0);
 }
 
 void postgres_store::ping() { implementation_->read("SELECT 1"); }
