@@ -298,7 +298,8 @@ class http_session : public std::enable_shared_from_this<http_session> {
   void on_header(error_code ec, std::size_t) {
     if (ec) return on_read_error(ec);
     const auto& message = parser_->get();
-    if (const auto length = parser_->content_length(); length && *length > 4096) buffer_.reserve(most_at_once);
+    if (const auto length = parser_->content_length(); length && *length > 4096)
+      buffer_.reserve(most_at_once);
     if (!parser_->is_done() && message.version() == 11 &&
         beast::iequals(message[http::field::expect], "100-continue")) {
       asio::async_write(stream_, asio::buffer(go_ahead.data(), go_ahead.size()),
