@@ -8,23 +8,14 @@
 
 #include <weir/task_gate.hpp>
 
+#include "support/broken_clock.hpp"
+
 using namespace std::chrono_literals;
 using weir::refusal_reason;
 
 namespace {
 
-/// A clock that cannot keep a timer: every bounded wait on it throws, once `meanwhile` has run.
-struct broken_clock {
-  [[nodiscard]] weir::time_point now() const noexcept { return {}; }
-  void wake_at(weir::time_point, weir::timer_target&) const {
-    (*meanwhile)();
-    throw std::bad_alloc{};
-  }
-  void forget(weir::timer_target&) const noexcept {}
-
-  const std::function<void()>* meanwhile;
-};
-
+using weir_test::broken_clock;
 using broken_gate = weir::basic_task_gate<broken_clock>;
 
 }  // namespace

@@ -6,6 +6,7 @@
 #include <map>
 #include <optional>
 #include <string>
+#include <string_view>
 #include <vector>
 
 /// The plain values of the domain.  Nothing here knows of SQL, HTTP or threads.
@@ -48,6 +49,18 @@ struct pot {
 
 enum class session_status : std::uint8_t { voting, frozen, completed };
 
+[[nodiscard]] constexpr std::string_view to_string(session_status status) noexcept {
+  switch (status) {
+    case session_status::voting:
+      return "voting";
+    case session_status::frozen:
+      return "frozen";
+    case session_status::completed:
+      return "completed";
+  }
+  return "";
+}
+
 struct vote_option {
   std::int64_t id = 0;  ///< unique over all sessions
   node_level what;
@@ -75,6 +88,18 @@ struct world {
 };
 
 enum class unlock_source : std::uint8_t { vote, admin, automatic };
+
+[[nodiscard]] constexpr std::string_view to_string(unlock_source source) noexcept {
+  switch (source) {
+    case unlock_source::vote:
+      return "vote";
+    case unlock_source::admin:
+      return "admin";
+    case unlock_source::automatic:
+      return "automatic";
+  }
+  return "";
+}
 
 /// An unlock and, if the pot paid for it, how its points were split: filled = cost + rollover + discarded.
 struct unlock_step {

@@ -43,18 +43,6 @@ std::string instant(wall_time t) {
   return {text.data(), static_cast<std::size_t>(std::max(0, n))};
 }
 
-std::string_view name_of_status(session_status s) {
-  switch (s) {
-    case session_status::voting:
-      return "voting";
-    case session_status::frozen:
-      return "frozen";
-    case session_status::completed:
-      return "completed";
-  }
-  return "unknown";
-}
-
 std::string_view name_of_source(unlock_source s) {
   switch (s) {
     case unlock_source::vote:
@@ -85,7 +73,7 @@ json of(const voting_session& s) {
         {{"option_id", o.id}, {"node_key", o.what.node}, {"level", o.what.level}, {"votes", o.votes}});
   }
   return {{"session_id", s.id},
-          {"status", name_of_status(s.status)},
+          {"status", to_string(s.status)},
           {"started_at", instant(s.started_at)},
           {"ends_at", instant(s.ends_at)},
           {"winning_option_id", s.winner ? json(*s.winner) : json(nullptr)},

@@ -132,18 +132,6 @@ session_status status_of(std::string_view text) {
   return text == "frozen" ? session_status::frozen : session_status::completed;
 }
 
-std::string_view text_of(unlock_source source) {
-  switch (source) {
-    case unlock_source::vote:
-      return "vote";
-    case unlock_source::admin:
-      return "admin";
-    case unlock_source::automatic:
-      return "automatic";
-  }
-  return "";
-}
-
 /// Rows of read_world or read_latest_session.
 world world_of(const pqxx::result& rows) {
   enum column : std::size_t { kind, place, id, name, level, number, first, second };
@@ -421,12 +409,12 @@ class postgres_store::implementation {
     for (const node_level& n : s.granted) {
       nodes.add(n.node);
       levels.add(n.level);
-      sources.add(text_of(unlock_source::automatic));
+      sources.add(to_string(unlock_source::automatic));
     }
     if (s.unlock) {
       nodes.add(s.unlock->what.node);
       levels.add(s.unlock->what.level);
-      sources.add(text_of(s.unlock->source));
+      sources.add(to_string(s.unlock->source));
     }
     if (s.unlock || !s.granted.empty()) {
       t.run(pq::sql::unlock, std::move(nodes).take(), std::move(levels).take(), std::move(sources).take());

@@ -28,8 +28,9 @@ struct postgres_options {
 ///                bears the cycle of the pot that its points fell into.
 /// Session state  None: statements without names, settings and locks of the transaction only.  A pooler in
 ///                transaction mode may stand between.
-/// Blocking       A call waits for a connection, and then for the server at most four times the longer timeout: one that
-///                stays silent so long is hung up on.  Not so the constructor, `audit` and `count_events`.
+/// Blocking       A call waits for a connection, and then for the server at most four times the longer
+///                timeout: one that stays silent so long is hung up on.  Not so the constructor, `audit` and
+///                `count_events`.
 /// Schema         Made and brought up to date by the constructor, under a lock of the database.
 class postgres_store final : public store {
  public:

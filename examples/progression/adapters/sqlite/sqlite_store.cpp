@@ -42,18 +42,6 @@ std::string_view name_of(origin from) noexcept {
   return "";
 }
 
-std::string_view name_of(unlock_source source) noexcept {
-  switch (source) {
-    case unlock_source::vote:
-      return "vote";
-    case unlock_source::admin:
-      return "admin";
-    case unlock_source::automatic:
-      return "automatic";
-  }
-  return "";
-}
-
 session_status status_of(std::string_view name) noexcept {
   if (name == "voting") return session_status::voting;
   return name == "frozen" ? session_status::frozen : session_status::completed;
@@ -172,7 +160,7 @@ world read_world_of(connection& c) {
 void insert_unlock(connection& c, const node_level& what, unlock_source source, std::int64_t now) {
   require_key("node", what.node);
   c.run("INSERT INTO unlocks (node, level, source, unlocked_at) VALUES (?1, ?2, ?3, ?4)", what.node,
-        std::int64_t{what.level}, name_of(source), now);
+        std::int64_t{what.level}, to_string(source), now);
 }
 
 void pay(connection& c, const unlock_step& u, std::int64_t now) {
