@@ -67,7 +67,7 @@ full_cycle recorder::write(std::span<const engagement> entries, std::span<record
       const full_cycle second = write(entries.subspan(half), answers.subspan(half));
       return second ? second : first;
     }
-    std::ranges::fill(answers, record_answer{std::current_exception()});
+    std::ranges::fill(answers, record_answer{store_fault{e.kind(), e.what()}});
   }
   return std::nullopt;
 }

@@ -2,11 +2,11 @@
 #pragma once
 
 #include <cstdint>
-#include <exception>
 #include <functional>
 #include <optional>
 #include <span>
 #include <stop_token>
+#include <string>
 #include <variant>
 #include <vector>
 
@@ -21,8 +21,14 @@
 
 namespace progression {
 
+/// A store_error as a value: each caller of a batch gets its own, none shares an exception with the others.
+struct store_fault {
+  store_failure kind;
+  std::string what;
+};
+
 /// What became of one engagement.
-using record_answer = std::variant<record_status, weir::refusal, std::exception_ptr>;
+using record_answer = std::variant<record_status, weir::refusal, store_fault>;
 
 /// The cycle in which a pot was seen full; empty if it was not.
 using full_cycle = std::optional<std::int64_t>;

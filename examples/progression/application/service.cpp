@@ -300,7 +300,7 @@ class service::impl {
     if (!full) return full.error();
     if (*full) cycle_.trigger(**full);
     if (const auto* why = std::get_if<refusal>(&answer)) return *why;
-    if (const auto* error = std::get_if<std::exception_ptr>(&answer)) std::rethrow_exception(*error);
+    if (const auto* fault = std::get_if<store_fault>(&answer)) throw store_error{fault->kind, fault->what};
     return handled{std::get<record_status>(answer), worth};
   }
 
@@ -342,11 +342,7 @@ class service::impl {
   static verdict verdict_of(const record_answer& answer, points worth) {
     if (const auto* status = std::get_if<record_status>(&answer)) return handled{*status, worth};
     if (const auto* why = std::get_if<refusal>(&answer)) return *why;
-    try {
-      std::rethrow_exception(std::get<std::exception_ptr>(answer));
-    } catch (const store_error& e) {
-      return e.kind();
-    }
+    return std::get<store_fault>(answer).kind;
   }
 
   /// Runs a use case and counts how it ended if it did not end well.
