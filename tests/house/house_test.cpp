@@ -144,3 +144,18 @@ TEST_CASE("the build knows every header", "[house]") {
     CHECK(build.find("  include/weir/" + h.name) != std::string::npos);
   }
 }
+
+TEST_CASE("the example of the README is the one that is built", "[house]") {
+  const auto text_of = [](const fs::path& path) {
+    std::ifstream in{fs::path{WEIR_SOURCE_DIR} / path};
+    return std::string{std::istreambuf_iterator<char>{in}, {}};
+  };
+  const std::string readme = text_of("README.md");
+  const std::string opening = "```cpp\n";
+  const auto from = readme.find(opening);
+  REQUIRE(from != std::string::npos);
+  const auto begin = from + opening.size();
+  const std::string shown = readme.substr(begin, readme.find("```", begin) - begin);
+  const std::string built = text_of("examples/quick_start.cpp");
+  CHECK(shown == built.substr(built.find('\n') + 1));  // the licence line is not shown
+}
