@@ -31,7 +31,7 @@ def rows(path):
 def main():
     directory, target = sys.argv[1], sys.argv[2] if len(sys.argv) > 2 else ""
     files = sorted(name for name in os.listdir(directory) if name.endswith(".json"))
-    table = [row for name in files for row in rows(os.path.join(directory, name))]
+    table = sorted((row for name in files for row in rows(os.path.join(directory, name))), key=lambda row: row["name"])
     if not table:
         sys.exit(f"no results in {directory}")
     with open(os.path.join(directory, files[0]), encoding="utf-8") as file:
