@@ -33,7 +33,7 @@ template <class Request>
 struct batcher_options {
   std::size_t max_batch = 256;         ///< requests in one batch, at least 1
   std::size_t max_waiting = 4096;      ///< requests accepted and not yet in a batch, at least 1
-  duration linger = duration::zero();  ///< how long after the end of one batch the next may wait to fill
+  duration linger = duration::zero();  ///< how long a batch of two or more may wait to fill
   std::optional<std::uint64_t> max_weight = std::nullopt;   ///< sum of weights in one batch; needs `weigh`
   std::function<std::uint64_t(const Request&)> weigh = {};  ///< called by `submit`, on the caller's thread
 };
@@ -128,10 +128,9 @@ class batch_item {
 /// Model       A queue and at most one leader.  Who finds no leader leads: takes the front of the queue, its
 ///             own request first, up to max_batch and max_weight, and makes the call on its own thread.  Then
 ///             leadership goes to the first in the queue, and the old leader goes home with its own answer.
-/// Linger      Nobody waits for a lone caller: it is served at once.  Only where several are on their way
-///             (two or more in the queue, or in the batch before) does a leader wait for the batch to fill,
-///             until `linger` has passed since the end of the batch before, until the batch is full, until
-///             close(), and never so long that somebody's deadline passes.
+/// Linger      A lone caller is served at once, always.  Only where two or more are in the queue does a leader
+///             wait for the batch to fill: until `linger` has passed, until the batch is full, until close(),
+///             until it is alone, and never so long that somebody's deadline passes.
 /// Invariants  I1  Requests enter batches in the order of their acceptance; one batch runs at a time.
 ///             I2  A request is part of exactly one call, or of none and its caller was told so
 ///                 (timed_out, cancelled): once it is part of a call, its caller waits for the answer.
@@ -286,8 +285,8 @@ class batcher {
     return waiting_ >= options_.max_batch || (options_.max_weight && waiting_weight_ >= *options_.max_weight);
   }
 
-  /// Whether more requests are likely to be on their way.
-  [[nodiscard]] bool in_company_locked() const noexcept { return waiting_ > 1 || last_batch_ > 1; }
+  /// Whether the leader is not alone.
+  [[nodiscard]] bool in_company_locked() const noexcept { return waiting_ > 1; }
 
   void unlink_locked(entry& e) noexcept {
     queue_.remove(e);
@@ -379,8 +378,6 @@ class batcher {
 
     lock.lock();
     runner_ = {};
-    last_batch_ = batch_.size();
-    if (options_.linger > duration::zero()) last_end_ = clock_.now();
     batch_.clear();
     hand_over_locked();
     lock.unlock();
@@ -396,8 +393,7 @@ class batcher {
 
   void linger(std::unique_lock<std::mutex>& lock, entry& self) noexcept {
     if (options_.linger == duration::zero()) return;
-    // Should the clock have stepped back since, a linger is still no longer than `linger`.
-    linger_until_ = saturating_add(std::min(last_end_, clock_.now()), options_.linger);
+    linger_until_ = saturating_add(clock_.now(), options_.linger);
     while (in_company_locked() && !full_locked() && !closed_ && !somebody_hurries_locked() &&
            clock_.now() < linger_until_ && !self.stop.stop_requested()) {
       lingering_ = true;
@@ -485,16 +481,14 @@ class batcher {
   mutable std::mutex mutex_;
   detail::wait_list queue_;  // guarded by mutex_; entries accepted and not taken, a leader at the front
   std::size_t waiting_ = 0;  // guarded by mutex_; entries in queue_
-  std::uint64_t waiting_weight_ = 0;         // guarded by mutex_; their weight
-  entry* leader_ = nullptr;                  // guarded by mutex_; forms or runs a batch
-  bool lingering_ = false;                   // guarded by mutex_; the leader sleeps until its batch is full
-  bool closed_ = false;                      // guarded by mutex_
-  time_point linger_until_{};                // guarded by mutex_
-  time_point last_end_ = time_point::min();  // guarded by mutex_; when the last batch ended
-  std::size_t last_batch_ = 0;               // guarded by mutex_; how many were in it
-  std::thread::id runner_;                   // guarded by mutex_; who is inside the call
-  batcher_stats stats_;                      // guarded by mutex_
-  std::vector<item> batch_;                  // owned by the leader
+  std::uint64_t waiting_weight_ = 0;  // guarded by mutex_; their weight
+  entry* leader_ = nullptr;           // guarded by mutex_; forms or runs a batch
+  bool lingering_ = false;            // guarded by mutex_; the leader sleeps until its batch is full
+  bool closed_ = false;               // guarded by mutex_
+  time_point linger_until_{};         // guarded by mutex_
+  std::thread::id runner_;            // guarded by mutex_; who is inside the call
+  batcher_stats stats_;               // guarded by mutex_
+  std::vector<item> batch_;           // owned by the leader
 };
 
 }  // namespace weir::inline v0

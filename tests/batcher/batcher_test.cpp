@@ -272,7 +272,7 @@ struct lingering {
 
 }  // namespace
 
-TEST_CASE("where several are on their way a leader lingers for more, from the end of the batch before",
+TEST_CASE("where several are on their way a leader lingers for more, and a lone caller after them does not",
           "[batcher]") {
   lingering l;
   l.clock.await_sleepers(1);
@@ -286,15 +286,10 @@ TEST_CASE("where several are on their way a leader lingers for more, from the en
   CHECK(*more.get() == 40);
   CHECK(l.held.batches == batches{{1}, {2, 3, 4}});
 
-  // The batch before had three: a caller that comes within the linger waits for its companions, no longer.
-  l.clock.advance(2ms);
-  auto early = in_thread([&] { return l.b.submit(5); });
-  l.clock.await_sleepers(1);
-  l.clock.advance(3ms);
-  CHECK(*early.get() == 50);
-
-  // That one was alone: so is whoever comes next, and does not wait.
+  // Whoever comes alone is served at once, also straight after a batch of several: the clock does not move.
+  CHECK(*l.b.submit(5) == 50);
   CHECK(*l.b.submit(6) == 60);
+  CHECK(l.held.batches == batches{{1}, {2, 3, 4}, {5}, {6}});
 }
 
 TEST_CASE("a linger ends when the batch is full", "[batcher]") {
@@ -359,17 +354,23 @@ TEST_CASE("a leader that is left alone in its linger does not wait on", "[batche
   CHECK(*first.get() == 10);
 }
 
-TEST_CASE("a clock that steps back does not prolong a linger", "[batcher]") {
-  lingering l;
-  l.clock.await_sleepers(1);
-  l.clock.advance(5ms);
-  (void)l.leader.get();
-  (void)l.follower.get();
-  l.clock.set(time_point{-1h});
-  auto next = in_thread([&] { return l.b.submit(4); });
-  l.clock.await_sleepers(1);
-  l.clock.advance(5ms);
-  CHECK(*next.get() == 40);
+TEST_CASE("a clock that steps back before a linger does not prolong it", "[batcher]") {
+  manual_clock clock{time_point{1h}};
+  held_call held;
+  clocked b{{.linger = 5ms}, held.call(), clock.source()};
+  auto first = in_thread([&] { return b.submit(1); });
+  held.entered.wait();
+  auto leader = in_thread([&] { return b.submit(2); });
+  await_waiting(b, 1);
+  auto follower = in_thread([&] { return b.submit(3); });
+  await_waiting(b, 2);
+  clock.set(time_point{-1h});
+  held.release.count_down();
+  clock.await_sleepers(1);
+  clock.advance(5ms);
+  CHECK(*leader.get() == 20);
+  CHECK(*follower.get() == 30);
+  CHECK(*first.get() == 10);
 }
 
 TEST_CASE("to submit from inside the call is a clear error", "[batcher]") {
