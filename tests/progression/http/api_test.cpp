@@ -18,6 +18,7 @@
 #include "adapters/sqlite/sqlite_store.hpp"
 #include "application/service.hpp"
 #include "load/http_client.hpp"
+#include "progression/http/scratch.hpp"
 
 using namespace std::chrono_literals;
 using json = nlohmann::json;
@@ -34,21 +35,7 @@ std::string numbered(const char* prefix, std::size_t n) {
 const std::string messages = "/api/v1/message/handle";
 const std::string base = "/api/v1/progression";
 
-/// A directory that is gone afterwards.
-struct scratch {
-  scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "http_api_test.XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path = name;
-  }
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-  ~scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::filesystem::path path;
-};
+using progression::test::scratch;
 
 progression::tree small_tree() {
   return progression::tree{{{.key = "root", .name = "Root", .auto_unlock = true},

@@ -19,6 +19,7 @@
 
 #include "adapters/sqlite/sqlite_store.hpp"
 #include "load/http_client.hpp"
+#include "progression/http/scratch.hpp"
 
 using progression::load::answer;
 using progression::load::connection;
@@ -97,20 +98,7 @@ class service_process {
   endpoint where_;
 };
 
-struct scratch {
-  scratch() {
-    std::string name = (std::filesystem::temp_directory_path() / "http_process_test.XXXXXX").string();
-    if (::mkdtemp(name.data()) == nullptr) throw std::runtime_error("mkdtemp failed");
-    path = name;
-  }
-  scratch(const scratch&) = delete;
-  scratch& operator=(const scratch&) = delete;
-  ~scratch() {
-    std::error_code ignored;
-    std::filesystem::remove_all(path, ignored);
-  }
-  std::filesystem::path path;
-};
+using progression::test::scratch;
 
 std::string message(std::size_t i) {
   const std::string n = std::to_string(i);
