@@ -18,9 +18,10 @@
 #include <weir/bounded_queue.hpp>
 #include <weir/testing/manual_clock.hpp>
 
-#include "bounded_queue/values.hpp"
+#include "bounded_queue/support.hpp"
 
 using namespace std::chrono_literals;
+using namespace bounded_queue_test;
 using weir::bounded_queue;
 using weir::outcome;
 using weir::overflow_policy;
@@ -35,21 +36,6 @@ template <class T>
 using manual_queue = bounded_queue<T, manual_clock::view>;
 
 using owned = std::unique_ptr<int>;
-
-template <class Queue>
-void await_waiting(const Queue& queue, std::size_t producers, std::size_t consumers) {
-  for (;;) {
-    const auto now = queue.stats();
-    if (now.waiting_producers == producers && now.waiting_consumers == consumers) return;
-    std::this_thread::yield();
-  }
-}
-
-template <class Queue>
-bool conserved(const Queue& queue) {
-  const auto s = queue.stats();
-  return s.pushed == s.popped + s.dropped + s.left && s.left <= s.capacity;
-}
 
 template <class T>
 std::vector<T> drain(auto& queue) {
@@ -455,84 +441,4 @@ TEST_CASE("the observer is told of each refusal, once", "[bounded_queue]") {
   static_cast<void>(queue.push(2));
   CHECK(seen == std::vector{refusal_reason::empty, refusal_reason::full, refusal_reason::timed_out,
                             refusal_reason::closed});
-}
-
-// fault injection: the k-th move throws, for every k until none does
-TEST_CASE("whichever move throws, nothing is lost and nothing is twice there", "[bounded_queue]") {
-  REQUIRE(fragile::alive == 0);
-  int thrown = 0;
-  for (const auto policy :
-       {overflow_policy::block, overflow_policy::drop_newest, overflow_policy::drop_oldest}) {
-    for (int k = 1;; ++k) {
-      CAPTURE(k, static_cast<int>(policy));
-      fragile::fuse = 0;
-      std::vector<int> gone;
-      bool once_thrown = false;
-      {
-        bounded_queue<fragile> queue{{.capacity = 2, .overflow = policy},
-                                     [&](fragile&& v) { gone.push_back(v.value); }};
-        const auto guarded = [&](auto&& step) {
-          try {
-            step();
-          } catch (const std::runtime_error&) {
-            once_thrown = true;
-            ++thrown;
-          }
-        };
-        fragile::fuse = k;
-        std::size_t accepted = 0;
-        for (int i = 0; i != 4; ++i) {
-          fragile value{i};
-          const auto before = queue.stats();
-          guarded([&] { accepted += queue.try_push(std::move(value)) ? 1U : 0U; });
-          const auto after = queue.stats();
-          REQUIRE(after.pushed == after.popped + after.dropped + after.left);
-          // Not taken: not moved from.
-          if (after.pushed == before.pushed) REQUIRE(value.value == i);
-        }
-        std::vector<int> got;
-        for (int round = 0; round != 2; ++round) {
-          guarded([&] {
-            while (auto next = queue.try_pop()) got.push_back(next->value);
-          });
-        }
-        const auto end = queue.stats();
-        REQUIRE(end.left == 0);
-        REQUIRE(end.popped == got.size());
-        REQUIRE(std::is_sorted(got.begin(), got.end()));
-        REQUIRE(end.pushed == got.size() + end.dropped);
-        if (!once_thrown) REQUIRE(accepted == (policy == overflow_policy::block ? 2 : 4));
-      }
-      REQUIRE(fragile::alive == 0);
-      if (!once_thrown) break;
-    }
-  }
-  fragile::fuse = 0;
-  CHECK(thrown > 10);  // not vacuous
-}
-
-TEST_CASE("a throwing move of a waiting producer's value reaches that producer", "[bounded_queue]") {
-  fragile::fuse = 0;
-  bounded_queue<fragile> queue{{.capacity = 1}};
-  REQUIRE(queue.try_push(fragile{1}));
-  bool caught = false;
-  int left_with = 0;
-  std::thread producer{[&] {
-    fragile value{2};
-    try {
-      static_cast<void>(queue.push(std::move(value)));
-    } catch (const std::runtime_error&) {
-      caught = true;
-      left_with = value.value;
-    }
-  }};
-  await_waiting(queue, 1, 0);
-  fragile::fuse = 2;  // the first move takes 1 out, the second would bring 2 in
-  CHECK(queue.try_pop()->value == 1);
-  producer.join();
-  fragile::fuse = 0;
-  CHECK(caught);
-  CHECK(left_with == 2);
-  CHECK(queue.stats().left == 0);
-  CHECK(queue.try_push(fragile{3}));
 }

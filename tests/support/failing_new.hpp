@@ -23,6 +23,9 @@ class allocation_budget {
   /// Whether an allocation was refused: false means that the walk has come to its end.
   [[nodiscard]] static bool was_hit() noexcept { return failed(); }
 
+  /// How many more would succeed on this thread while one is alive that was not hit.
+  [[nodiscard]] static long remaining() noexcept { return left(); }
+
   [[nodiscard]] static bool spend() noexcept {
     if (left() == unlimited || left()-- > 0) return true;
     left() = unlimited;
