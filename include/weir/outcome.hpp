@@ -35,6 +35,8 @@ class [[nodiscard]] outcome {
   static_assert(std::is_object_v<T> && !std::is_array_v<T>, "outcome<T> holds an object or void");
   static_assert(!std::same_as<std::remove_cv_t<T>, refusal>, "outcome<refusal> would be ambiguous");
 
+  static constexpr bool may_throw = !std::is_nothrow_move_constructible_v<T>;
+
  public:
   using value_type = T;
   using error_type = refusal;
@@ -59,6 +61,24 @@ class [[nodiscard]] outcome {
   /// Implicit: whoever refuses returns the refusal as it is.
   constexpr outcome(refusal why) noexcept  // NOLINT(google-explicit-constructor)
       : state_{std::in_place_index<1>, why} {}
+
+  constexpr outcome(const outcome&) = default;
+  constexpr outcome(outcome&&) = default;
+  constexpr ~outcome() = default;
+
+  /// If the value cannot be taken, a refusal stays and a value is what its own assignment leaves.
+  constexpr outcome& operator=(const outcome&) = default;
+  constexpr outcome& operator=(outcome&&) = default;
+  constexpr outcome& operator=(const outcome& other)
+    requires(may_throw && std::is_copy_assignable_v<std::variant<T, refusal>>)
+  {
+    return assign(other);
+  }
+  constexpr outcome& operator=(outcome&& other)  // NOLINT(performance-noexcept-move-constructor)
+    requires(may_throw && std::is_move_assignable_v<std::variant<T, refusal>>)
+  {
+    return assign(std::move(other));
+  }
 
   [[nodiscard]] constexpr bool has_value() const noexcept { return state_.index() == 0; }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return has_value(); }
@@ -116,6 +136,23 @@ class [[nodiscard]] outcome {
  private:
   constexpr void check() const {
     if (!has_value()) throw bad_outcome_access{error()};
+  }
+
+  /// A variant that fails to take a value has lost what it held before.
+  template <class Other>
+  constexpr outcome& assign(Other&& other) {
+    if (has_value() || !other.has_value()) {
+      state_ = std::forward<Other>(other).state_;
+      return *this;
+    }
+    const refusal before = error();
+    try {
+      state_.template emplace<0>(*std::forward<Other>(other));
+    } catch (...) {
+      state_.template emplace<1>(before);
+      throw;
+    }
+    return *this;
   }
 
   std::variant<T, refusal> state_;

@@ -94,30 +94,6 @@ TEST_CASE("a dropped value may use the queue as it dies", "[bounded_queue]") {
   }
 }
 
-TEST_CASE("a wait that cannot be entered throws to its caller and leaves nothing behind", "[bounded_queue]") {
-  const std::function<void()> nothing = [] {};
-  broken_queue queue{{.capacity = 1}, broken_clock{&nothing}};
-  const auto quiet = [&] {
-    const auto s = queue.stats();
-    return s.waiting_producers == 0 && s.waiting_consumers == 0 && s.pushed == s.popped + s.left;
-  };
-  CHECK_THROWS_AS(queue.pop_for(1s), std::bad_alloc);
-  CHECK(quiet());
-  std::vector<int> out;
-  CHECK_THROWS_AS(queue.pop_up_to_until(out, 2, 1s, weir::time_point{1s}), std::bad_alloc);
-  CHECK(quiet());
-  CHECK(queue.push(1));
-  CHECK_THROWS_AS(queue.push_for(2, 1s), std::bad_alloc);
-  CHECK(quiet());
-  // What was taken before the linger failed is in `out`.
-  CHECK_THROWS_AS(queue.pop_up_to(out, 2, 1s), std::bad_alloc);
-  CHECK(out == std::vector{1});
-  CHECK(quiet());
-  CHECK(queue.stats().rejected == 0);
-  CHECK(queue.push(3));
-  CHECK(*queue.pop() == 3);
-}
-
 TEST_CASE("a grant or a close that comes before a wait fails is obeyed", "[bounded_queue]") {
   std::function<void()> meanwhile;
   broken_queue queue{{.capacity = 1}, broken_clock{&meanwhile}};
