@@ -11,6 +11,8 @@
 #include <weir/circuit_breaker.hpp>
 #include <weir/testing/manual_clock.hpp>
 
+#include "circuit_breaker/reference.hpp"
+
 using weir::basic_circuit_breaker;
 using weir::breaker_state;
 using weir::call_verdict;
@@ -18,93 +20,7 @@ using weir::circuit_breaker_options;
 using weir::duration;
 using weir::time_point;
 using weir::testing::manual_clock;
-
-namespace {
-
-struct literal_breaker {
-  enum class kind { count, time, run };
-  kind window;
-  std::int64_t size;  // calls; or buckets of 10 ns; or failures in a row
-  std::int64_t minimum, percent, open_for, cap, probes;
-  std::optional<std::int64_t> needed;
-  std::int64_t max_wait;
-
-  struct call {
-    std::int64_t at;
-    bool failed;
-  };
-  breaker_state state = breaker_state::closed;
-  int generation = 0;
-  std::vector<call> calls{};  // of this generation
-  std::int64_t since = 0, wait = 0, opens = 0, out = 0, progress = 0;
-
-  void enter(breaker_state to, std::int64_t now) {
-    state = to;
-    ++generation;
-    calls.clear();
-    since = now;
-    out = 0;
-    if (to == breaker_state::closed) opens = 0;
-    if (to == breaker_state::open) wait = std::min(cap, open_for << std::min<std::int64_t>(opens++, 20));
-  }
-  void advance(std::int64_t now) {
-    if (state == breaker_state::open && now - since >= wait) {
-      enter(breaker_state::half_open, now);
-    } else if (state == breaker_state::half_open && out > 0 && now - progress >= max_wait) {
-      enter(breaker_state::open, now);
-    }
-  }
-  bool admit(std::int64_t now) {
-    advance(now);
-    if (state == breaker_state::open) return false;
-    if (state != breaker_state::half_open) return true;
-    if (out + static_cast<std::int64_t>(calls.size()) >= probes) return false;
-    if (out++ == 0) progress = now;
-    return true;
-  }
-  void report(int of, std::int64_t now, call_verdict verdict) {
-    if (of != generation) return;
-    if (state == breaker_state::half_open) {
-      --out;
-      progress = now;
-    }
-    if (verdict == call_verdict::ignore) return;
-    calls.push_back({now, verdict == call_verdict::failure});
-    if (state == breaker_state::half_open) {
-      judge_probes(now);
-    } else if (must_open(now)) {
-      enter(breaker_state::open, now);
-    }
-  }
-  void judge_probes(std::int64_t now) {
-    const auto failed = std::ranges::count_if(calls, &call::failed);
-    const auto all = static_cast<std::int64_t>(calls.size());
-    if (needed) {
-      if (all - failed >= *needed) {
-        enter(breaker_state::closed, now);
-      } else if (failed > probes - *needed) {
-        enter(breaker_state::open, now);
-      }
-    } else if (all == probes) {
-      enter(failed * 100 >= percent * all ? breaker_state::open : breaker_state::closed, now);
-    }
-  }
-  [[nodiscard]] bool must_open(std::int64_t now) const {
-    std::int64_t all = 0, failed = 0, run = 0;
-    for (std::size_t i = 0; i < calls.size(); ++i) {
-      run = calls[i].failed ? run + 1 : 0;
-      if (window == kind::count && static_cast<std::int64_t>(calls.size() - i) > size) continue;
-      if (window == kind::time && now / 10 - calls[i].at / 10 >= size) continue;
-      ++all;
-      failed += calls[i].failed ? 1 : 0;
-    }
-    if (window == kind::run) return run >= size;
-    const std::int64_t least = window == kind::count ? std::min(minimum, size) : minimum;
-    return all >= least && failed * 100 >= percent * all;
-  }
-};
-
-}  // namespace
+using weir_test::literal_breaker;
 
 TEST_CASE("every state is that of the literal breaker", "[circuit_breaker][model]") {
   const std::uint64_t seed = std::random_device{}();
@@ -130,7 +46,7 @@ TEST_CASE("every state is that of the literal breaker", "[circuit_breaker][model
                                     .open_for_factor = 2.0,
                                     .open_for_max = duration{model.cap},
                                     .probes = static_cast<std::uint32_t>(model.probes),
-                                    .half_open_max_wait = duration{model.max_wait}};
+                                    .half_open_max_wait = duration{*model.max_wait}};
     if (model.needed) options.probe_successes = static_cast<std::uint32_t>(*model.needed);
     if (model.window == literal_breaker::kind::count) options.window = weir::count_window{size};
     if (model.window == literal_breaker::kind::time) {

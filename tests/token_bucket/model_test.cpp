@@ -12,36 +12,18 @@
 #include <weir/testing/manual_clock.hpp>
 #include <weir/token_bucket.hpp>
 
+#include "token_bucket/reference.hpp"
+
 using namespace std::chrono_literals;
 using weir::basic_token_bucket;
 using weir::duration;
 using weir::rate;
 using weir::time_point;
 using weir::testing::manual_clock;
+using weir_test::literal_bucket;
+using weir_test::wide;
 
 namespace {
-
-__extension__ using wide = __int128;
-
-/// Tokens and the remainder in units of 1/q token, refilled by p units a nanosecond.
-struct literal_bucket {
-  wide p, q, burst;
-  wide units;  // tokens * q + remainder
-  wide last;
-
-  void settle(wide now) {
-    if (now <= last) return;
-    units = std::min(burst * q, units + (now - last) * p);
-    last = now;
-  }
-  [[nodiscard]] wide tokens() const { return units >= 0 ? units / q : -((-units + q - 1) / q); }
-  bool take(wide n) {
-    if (units < n * q) return false;
-    units -= n * q;
-    return true;
-  }
-  [[nodiscard]] wide wait(wide n) const { return units >= n * q ? 0 : (n * q - units + p - 1) / p; }
-};
 
 struct setting {
   std::int64_t tokens;
