@@ -1,87 +1,126 @@
 // SPDX-License-Identifier: BSL-1.0
+// Whatever throws on the way to a call, in it or after it: no flight is left behind, no waiter asleep.
 #include <catch2/catch_test_macros.hpp>
 
-#include <cstddef>
-#include <new>
 #include <stdexcept>
+#include <stop_token>
+#include <utility>
 
-#include "support.hpp"
-#include "support/failing_new.hpp"
+#include <weir/single_flight.hpp>
 
-using weir_test::allocation_budget;
+#include "support/fault_loop.hpp"
+#include "support/shared_call.hpp"
 
-namespace {
+using namespace std::chrono_literals;
+using weir::testing::manual_clock;
+using weir_test::fault;
+using weir_test::fault_loop;
+using weir_test::faulty;
+using weir_test::faulty_clock;
+using weir_test::share_a_call;
+using weir_test::struck;
 
-struct fault : std::runtime_error {
-  fault() : std::runtime_error{"fault"} {}
-};
+using flights = weir::single_flight<faulty, faulty, faulty_clock>;
 
-struct brittle {
-  static inline bool copy_throws = false;
-  static inline bool compare_throws = false;
-  static inline bool hash_throws = false;
-  explicit brittle(int v) : n{v} {}
-  brittle(const brittle& o) : n{o.n} {
-    if (copy_throws) throw fault{};
+TEST_CASE("whatever throws comes to the caller and leaves no flight behind", "[single_flight][fault]") {
+  for (const char* const kind : {"allocation", "copy", "move", "hash", "work"}) {
+    CHECK(fault_loop("single_flight", kind, [](fault& next) {
+            manual_clock clock;
+            flights f{faulty_clock{clock}};
+            const faulty key{1};
+            const auto served = [&](auto call) {
+              const auto before = f.stats();
+              int got = 0;
+              const bool past = next.happened();
+              const bool thrown = next.strike([&] { got = f.run(key, call)->value.value; });
+              CHECK(thrown == (next.happened() && !past));
+              if (!thrown) CHECK(got == 7);
+              const auto after = f.stats();
+              CHECK(after.in_flight == 0);
+              CHECK(after.led - before.led <= 1);
+              if (!thrown) CHECK(after.led == before.led + 1);
+              if (after.failed != before.failed) CHECK(thrown);
+            };
+            served([] { return fault::point("work"), faulty{7}; });
+            served([](const faulty&, std::stop_token) { return fault::point("work"), faulty{7}; });
+            served([](std::stop_token) {
+              return fault::point("work"), weir::outcome<faulty>{std::in_place, 7};
+            });
+            CHECK(f.run(key, [] { return faulty{8}; })->value.value == 8);
+          }) >= 3);
   }
-  brittle& operator=(const brittle&) = delete;
-  ~brittle() = default;
-  int n;
-};
-
-struct brittle_traits {
-  struct hash {
-    std::size_t operator()(const brittle&) const { return brittle::hash_throws ? throw fault{} : 1U; }
-  };
-  struct equal {
-    bool operator()(const brittle& a, const brittle& b) const {
-      return brittle::compare_throws ? throw fault{} : a.n == b.n;
-    }
-  };
-};
-using brittle_flights = weir::single_flight<brittle, brittle, weir::steady_clock, brittle_traits>;
-
-}  // namespace
-
-TEST_CASE("an allocation that fails reaches the caller and leaves no flight behind", "[single_flight]") {
-  int walked = 0;
-  for (long k = 0;; ++k) {
-    INFO("allocation " << k);
-    brittle_flights f;
-    bool failed = false;
-    bool hit = false;
-    {
-      const allocation_budget budget{k};
-      try {
-        (void)f.run(brittle{1}, [](std::stop_token) { return brittle{7}; });
-      } catch (const std::bad_alloc&) {
-        failed = true;
-      }
-      hit = allocation_budget::was_hit();
-    }
-    CHECK(failed == hit);
-    CHECK(f.stats().in_flight == 0);
-    CHECK(f.run(brittle{1}, [] { return brittle{8}; })->value.n == 8);
-    if (!hit) break;
-    ++walked;
-  }
-  CHECK(walked >= 3);
 }
 
-TEST_CASE("a hash, comparison or copy that throws leaves no flight behind", "[single_flight]") {
-  brittle_flights f;
-  for (bool* const trap : {&brittle::hash_throws, &brittle::copy_throws}) {
-    *trap = true;
-    CHECK_THROWS_AS(f.run(brittle{1}, [] { return brittle{7}; }), fault);
-    *trap = false;
-    CHECK(f.stats().in_flight == 0);
+TEST_CASE("a comparison or a hash that throws leaves the flight that it was compared with",
+          "[single_flight][fault]") {
+  for (const char* const kind : {"compare", "hash", "copy", "allocation"}) {
+    CHECK(fault_loop("single_flight", kind, [](fault& next) {
+            manual_clock clock;
+            flights f{faulty_clock{clock}};
+            const faulty key{1};
+            const faulty collides{3};
+            const auto led = f.run(key, [&] {
+              next.strike([&] { (void)f.run(collides, [] { return faulty{8}; }); });
+              CHECK(f.stats().in_flight == 1);
+              next.strike([&] { (void)f.forget(collides); });
+              CHECK(f.stats().in_flight == 1);
+              const bool thrown = next.strike([&] { (void)f.forget(key); });
+              CHECK(f.stats().in_flight == (thrown ? 1 : 0));
+              return faulty{7};
+            });
+            CHECK(led->value.value == 7);
+            CHECK(f.stats().in_flight == 0);
+          }) >= 2);
   }
-  const auto led = f.run(brittle{1}, [&] {
-    brittle::compare_throws = true;
-    CHECK_THROWS_AS(f.run(brittle{2}, [] { return brittle{8}; }), fault);
-    brittle::compare_throws = false;
-    return brittle{7};
-  });
-  CHECK(led->value.n == 7);
-  CHECK(f.stats().in_flight == 0);
+}
+
+TEST_CASE("a call that asks for its own key is told so, or that there is no memory to say it",
+          "[single_flight][fault]") {
+  CHECK(fault_loop("single_flight", "allocation", [](fault& next) {
+          manual_clock clock;
+          flights f{faulty_clock{clock}};
+          const faulty key{1};
+          bool told = false;
+          const auto led = f.run(key, [&] {
+            const bool silent = next.strike([&] {
+              try {
+                (void)f.run(key, [] { return faulty{8}; });
+              } catch (const std::logic_error&) {
+                told = true;
+              }
+            });
+            CHECK(told != silent);
+            return faulty{7};
+          });
+          CHECK(led->value.value == 7);
+          CHECK(f.stats().in_flight == 0);
+        }) >= 1);
+}
+
+TEST_CASE("no value is ever assigned", "[single_flight][fault]") {
+  CHECK(fault_loop("single_flight", "assign", [](fault& next) {
+          manual_clock clock;
+          flights f{faulty_clock{clock}};
+          next.strike([&] { (void)f.run(faulty{1}, [] { return faulty{7}; }); });
+          CHECK(f.stats().led == 1);
+        }) == 0);
+}
+
+TEST_CASE("a fault of one caller of a flight is that caller's, and one of the call is everybody's",
+          "[single_flight][fault]") {
+  const auto walk = [](const char* kind, struck who) {
+    return fault_loop("single_flight", kind, [who](fault& next) {
+      manual_clock clock;
+      flights f{faulty_clock{clock}};
+      const faulty key{1};
+      share_a_call(next, f, who,
+                   [&](const auto& call) { return f.run(key, call, clock.now() + 1h)->value.value; });
+    });
+  };
+  for (const char* const kind : {"allocation", "copy", "move", "hash", "work"}) {
+    CHECK(walk(kind, struck::leader) >= 1);
+  }
+  for (const char* const kind : {"allocation", "copy", "move", "hash", "compare", "timer"}) {
+    CHECK(walk(kind, struck::waiter) >= 1);
+  }
 }
