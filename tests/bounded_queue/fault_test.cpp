@@ -139,23 +139,22 @@ TEST_CASE("nothing is allocated after construction, waits included", "[bounded_q
 }
 
 TEST_CASE("whichever allocation fails, nothing is lost", "[bounded_queue][fault]") {
-  CHECK(fault_loop("bounded_queue", "allocation", [](fault& next) {
-          std::unique_ptr<bounded_queue<int>> queue;
-          const auto make = [&] {
-            queue = std::make_unique<bounded_queue<int>>(weir::bounded_queue_options{3});
-          };
-          if (next.strike(make)) make();
-          for (const int i : {1, 2, 3}) CHECK(queue->try_push(i));
-          std::vector<int> out;
-          next.strike([&] { (void)queue->try_pop_n(out, 1); });
-          next.strike([&] { (void)queue->pop_up_to(out, 2, 0ns); });
-          CHECK(queue->size_approx() == 3 - out.size());
-          std::vector<int> left;
-          const bool thrown = next.strike([&] { left = queue->close_and_take(); });
-          CHECK(queue->closed() == !thrown);
-          CHECK(queue->size_approx() == (thrown ? 3 - out.size() : 0));
-          CHECK(conserved(*queue));
-        }) >= 4);
+  const int faults = fault_loop("bounded_queue", "allocation", [](fault& next) {
+    std::unique_ptr<bounded_queue<int>> queue;
+    const auto make = [&] { queue = std::make_unique<bounded_queue<int>>(weir::bounded_queue_options{3}); };
+    if (next.strike(make)) make();
+    for (const int i : {1, 2, 3}) CHECK(queue->try_push(i));
+    std::vector<int> out;
+    next.strike([&] { (void)queue->try_pop_n(out, 1); });
+    next.strike([&] { (void)queue->pop_up_to(out, 2, 0ns); });
+    CHECK(queue->size_approx() == 3 - out.size());
+    std::vector<int> left;
+    const bool thrown = next.strike([&] { left = queue->close_and_take(); });
+    CHECK(queue->closed() == !thrown);
+    CHECK(queue->size_approx() == (thrown ? 3 - out.size() : 0));
+    CHECK(conserved(*queue));
+  });
+  CHECK(faults >= 4);
 }
 
 TEST_CASE("whichever copy or move throws, nothing is lost and nothing is twice there",
@@ -164,21 +163,22 @@ TEST_CASE("whichever copy or move throws, nothing is lost and nothing is twice t
     for (const auto policy :
          {overflow_policy::block, overflow_policy::drop_newest, overflow_policy::drop_oldest}) {
       for (const bool handled : {false, true}) {
-        CHECK(fault_loop("bounded_queue", kind, [&](fault& next) {
-                script s{next, policy, handled};
-                for (int n = 0; n != pushed_one_by_one; ++n) s.push(n);
-                s.pop();
-                s.push_range(pushed_one_by_one);
-                s.pop_many(false);
-                s.push(10);
-                s.push(11);
-                s.pop_many(true);
-                s.push(12);
-                s.push(13);
-                s.close_and_take();
-                s.settle_accounts();
-                if (!next.happened() && policy != overflow_policy::block) CHECK(s.taken.size() == 11);
-              }) >= 4);
+        const int faults = fault_loop("bounded_queue", kind, [&](fault& next) {
+          script s{next, policy, handled};
+          for (int n = 0; n != pushed_one_by_one; ++n) s.push(n);
+          s.pop();
+          s.push_range(pushed_one_by_one);
+          s.pop_many(false);
+          s.push(10);
+          s.push(11);
+          s.pop_many(true);
+          s.push(12);
+          s.push(13);
+          s.close_and_take();
+          s.settle_accounts();
+          if (!next.happened() && policy != overflow_policy::block) CHECK(s.taken.size() == 11);
+        });
+        CHECK(faults >= 4);
       }
     }
   }
@@ -186,143 +186,149 @@ TEST_CASE("whichever copy or move throws, nothing is lost and nothing is twice t
 
 TEST_CASE("no value is ever assigned, hashed or compared", "[bounded_queue][fault]") {
   for (const char* const kind : {"assign", "hash", "compare"}) {
-    CHECK(fault_loop("bounded_queue", kind, [&](fault& next) {
-            script s{next, overflow_policy::drop_oldest, true};
-            for (int n = 0; n != pushed_one_by_one; ++n) s.push(n);
-            s.pop();
-            s.pop_many(true);
-            s.close_and_take();
-            s.settle_accounts();
-          }) == 0);
+    const int faults = fault_loop("bounded_queue", kind, [&](fault& next) {
+      script s{next, overflow_policy::drop_oldest, true};
+      for (int n = 0; n != pushed_one_by_one; ++n) s.push(n);
+      s.pop();
+      s.pop_many(true);
+      s.close_and_take();
+      s.settle_accounts();
+    });
+    CHECK(faults == 0);
   }
 }
 
 TEST_CASE("a throwing move of a waiting producer's value reaches that producer, and the next one gets in",
           "[bounded_queue][fault]") {
-  CHECK(fault_loop("bounded_queue", "move", [](fault& next) {
-          bounded_queue<faulty> queue{{.capacity = 1}};
-          REQUIRE(queue.try_push(faulty{1}));
-          std::vector<std::future<bool>> producers;  // whether the fault came out of it with its value whole
-          for (const int n : {2, 3}) {
-            producers.push_back(std::async(std::launch::async, [&queue, n] {
-              faulty value{n};
-              return fault::came_out([&] { (void)queue.push(std::move(value)); }) && value.value == n;
-            }));
-            await_waiting(queue, static_cast<std::size_t>(n - 1), 0);
-          }
-          const bool mine = next.strike([&] { (void)queue.try_pop(); });
-          CHECK(queue.stats().waiting_producers == (mine ? 2 : next.happened() ? 0 : 1));
-          const bool struck = next.happened() && !mine;
-          std::vector<int> got;
-          for (int n = mine ? 0 : 1; n != (struck ? 2 : 3); ++n) got.push_back(queue.pop()->value);
-          CHECK(producers[0].get() == struck);
-          CHECK_FALSE(producers[1].get());
-          CHECK(got.back() == 3);
-          CHECK(queue.stats().left == 0);
-          CHECK(conserved(queue));
-        }) == 2);
+  const int faults = fault_loop("bounded_queue", "move", [](fault& next) {
+    bounded_queue<faulty> queue{{.capacity = 1}};
+    REQUIRE(queue.try_push(faulty{1}));
+    std::vector<std::future<bool>> producers;  // whether the fault came out of it with its value whole
+    for (const int n : {2, 3}) {
+      producers.push_back(std::async(std::launch::async, [&queue, n] {
+        faulty value{n};
+        return fault::came_out([&] { (void)queue.push(std::move(value)); }) && value.value == n;
+      }));
+      await_waiting(queue, static_cast<std::size_t>(n - 1), 0);
+    }
+    const bool mine = next.strike([&] { (void)queue.try_pop(); });
+    CHECK(queue.stats().waiting_producers == (mine ? 2 : next.happened() ? 0 : 1));
+    const bool struck = next.happened() && !mine;
+    std::vector<int> got;
+    for (int n = mine ? 0 : 1; n != (struck ? 2 : 3); ++n) got.push_back(queue.pop()->value);
+    CHECK(producers[0].get() == struck);
+    CHECK_FALSE(producers[1].get());
+    CHECK(got.back() == 3);
+    CHECK(queue.stats().left == 0);
+    CHECK(conserved(queue));
+  });
+  CHECK(faults == 2);
 }
 
 TEST_CASE("a throwing move of a push leaves a waiting consumer waiting, and the next push serves it",
           "[bounded_queue][fault]") {
-  CHECK(fault_loop("bounded_queue", "move", [](fault& next) {
-          bounded_queue<faulty> queue{{.capacity = 1}};
-          auto consumer = std::async(std::launch::async, [&] { return queue.pop()->value; });
-          await_waiting(queue, 0, 1);
-          const bool thrown = next.strike([&] { (void)queue.push(faulty{1}); });
-          if (thrown) CHECK(queue.stats().waiting_consumers == 1);
-          if (thrown) CHECK(queue.push(faulty{2}));
-          CHECK(consumer.get() == (thrown ? 2 : 1));
-        }) == 1);
+  const int faults = fault_loop("bounded_queue", "move", [](fault& next) {
+    bounded_queue<faulty> queue{{.capacity = 1}};
+    auto consumer = std::async(std::launch::async, [&] { return queue.pop()->value; });
+    await_waiting(queue, 0, 1);
+    const bool thrown = next.strike([&] { (void)queue.push(faulty{1}); });
+    if (thrown) CHECK(queue.stats().waiting_consumers == 1);
+    if (thrown) CHECK(queue.push(faulty{2}));
+    CHECK(consumer.get() == (thrown ? 2 : 1));
+  });
+  CHECK(faults == 1);
 }
 
 TEST_CASE("a value that a consumer could not take goes to the consumer behind it", "[bounded_queue][fault]") {
-  CHECK(fault_loop("bounded_queue", "move", [](fault& next) {
-          bounded_queue<faulty> queue{{.capacity = 1}};
-          auto first =
-              std::async(std::launch::async, [&] { return next.strike([&] { (void)queue.pop(); }); });
-          await_waiting(queue, 0, 1);
-          auto second = std::async(std::launch::async, [&] { return queue.pop()->value; });
-          await_waiting(queue, 0, 2);
-          CHECK(queue.push(faulty{1}));
-          const bool thrown = first.get();
-          if (!thrown) CHECK(queue.push(faulty{2}));
-          CHECK(second.get() == (thrown ? 1 : 2));
-          CHECK(queue.stats().left == 0);
-          CHECK(conserved(queue));
-        }) == 1);
+  const int faults = fault_loop("bounded_queue", "move", [](fault& next) {
+    bounded_queue<faulty> queue{{.capacity = 1}};
+    auto first = std::async(std::launch::async, [&] { return next.strike([&] { (void)queue.pop(); }); });
+    await_waiting(queue, 0, 1);
+    auto second = std::async(std::launch::async, [&] { return queue.pop()->value; });
+    await_waiting(queue, 0, 2);
+    CHECK(queue.push(faulty{1}));
+    const bool thrown = first.get();
+    if (!thrown) CHECK(queue.push(faulty{2}));
+    CHECK(second.get() == (thrown ? 1 : 2));
+    CHECK(queue.stats().left == 0);
+    CHECK(conserved(queue));
+  });
+  CHECK(faults == 1);
 }
 
 TEST_CASE("what a drop handler throws comes out of a push that has been made", "[bounded_queue][fault]") {
   for (const auto policy : {overflow_policy::drop_newest, overflow_policy::drop_oldest}) {
-    CHECK(fault_loop("bounded_queue", "drop_handler", [policy](fault& next) {
-            bounded_queue<faulty> queue{{.capacity = 1, .overflow = policy},
-                                        [](faulty&&) { fault::point("drop_handler"); }};
-            std::uint64_t pushed = 0;
-            for (int n = 0; n != 4; ++n) {
-              next.strike([&] { (void)queue.push(faulty{n}); });
-              CHECK(queue.stats().pushed == ++pushed);
-            }
-            std::vector<faulty> values(2, faulty{4});
-            const bool thrown = next.strike([&] { (void)queue.push_range(values); });
-            pushed += thrown && values[1].value == 4 ? 1U : 2U;
-            CHECK(queue.stats().pushed == pushed);
-            CHECK(conserved(queue));
-            CHECK(queue.try_pop());
-          }) == 5);
+    const int faults = fault_loop("bounded_queue", "drop_handler", [policy](fault& next) {
+      bounded_queue<faulty> queue{{.capacity = 1, .overflow = policy},
+                                  [](faulty&&) { fault::point("drop_handler"); }};
+      std::uint64_t pushed = 0;
+      for (int n = 0; n != 4; ++n) {
+        next.strike([&] { (void)queue.push(faulty{n}); });
+        CHECK(queue.stats().pushed == ++pushed);
+      }
+      std::vector<faulty> values(2, faulty{4});
+      const bool thrown = next.strike([&] { (void)queue.push_range(values); });
+      pushed += thrown && values[1].value == 4 ? 1U : 2U;
+      CHECK(queue.stats().pushed == pushed);
+      CHECK(conserved(queue));
+      CHECK(queue.try_pop());
+    });
+    CHECK(faults == 5);
   }
 }
 
 TEST_CASE("whichever timer fails, the wait throws and has changed nothing", "[bounded_queue][fault]") {
   manual_clock clock;
-  CHECK(fault_loop("bounded_queue", "timer", [&](fault& next) {
-          bounded_queue<faulty, faulty_clock> queue{{.capacity = 1},
-                                                    faulty_clock{clock, faulty_clock::time::leaps}};
-          std::vector<faulty> out;
-          const auto quiet = [&] {
-            const auto s = queue.stats();
-            return s.waiting_producers == 0 && s.waiting_consumers == 0 && conserved(queue);
-          };
-          next.strike([&] { (void)queue.pop_for(1s); });
-          CHECK(quiet());
-          next.strike([&] { (void)queue.pop_up_to_until(out, 1, 1s, clock.now() + 1s); });
-          CHECK(quiet());
-          CHECK(queue.push(faulty{1}));
-          faulty two{2};
-          next.strike([&] { (void)queue.push_for(std::move(two), 1s); });
-          CHECK(two.value == 2);
-          std::vector<faulty> more(2, faulty{3});
-          next.strike([&] { (void)queue.push_range_for(more, 1s); });
-          CHECK(more[0].value == 3);
-          CHECK(quiet());
-          // What was taken before the linger failed is in `out`.
-          next.strike([&] { (void)queue.pop_up_to(out, 2, 1s); });
-          CHECK(out.size() == 1);
-          CHECK(quiet());
-          CHECK(queue.push(std::move(two)));
-          CHECK(queue.pop()->value == 2);
-        }) == 5);
+  const int faults = fault_loop("bounded_queue", "timer", [&](fault& next) {
+    bounded_queue<faulty, faulty_clock> queue{{.capacity = 1},
+                                              faulty_clock{clock, faulty_clock::time::leaps}};
+    std::vector<faulty> out;
+    const auto quiet = [&] {
+      const auto s = queue.stats();
+      return s.waiting_producers == 0 && s.waiting_consumers == 0 && conserved(queue);
+    };
+    next.strike([&] { (void)queue.pop_for(1s); });
+    CHECK(quiet());
+    next.strike([&] { (void)queue.pop_up_to_until(out, 1, 1s, clock.now() + 1s); });
+    CHECK(quiet());
+    CHECK(queue.push(faulty{1}));
+    faulty two{2};
+    next.strike([&] { (void)queue.push_for(std::move(two), 1s); });
+    CHECK(two.value == 2);
+    std::vector<faulty> more(2, faulty{3});
+    next.strike([&] { (void)queue.push_range_for(more, 1s); });
+    CHECK(more[0].value == 3);
+    CHECK(quiet());
+    // What was taken before the linger failed is in `out`.
+    next.strike([&] { (void)queue.pop_up_to(out, 2, 1s); });
+    CHECK(out.size() == 1);
+    CHECK(quiet());
+    CHECK(queue.push(std::move(two)));
+    CHECK(queue.pop()->value == 2);
+  });
+  CHECK(faults == 5);
 }
 
 TEST_CASE("a wait whose timer fails does not hold up who waits already", "[bounded_queue][fault]") {
   manual_clock clock;
-  CHECK(fault_loop("bounded_queue", "timer", [&](fault& next) {
-          bounded_queue<faulty, faulty_clock> queue{{.capacity = 1},
-                                                    faulty_clock{clock, faulty_clock::time::leaps}};
-          auto consumer = std::async(std::launch::async, [&] { return queue.pop()->value; });
-          await_waiting(queue, 0, 1);
-          next.strike([&] { (void)queue.pop_for(1s); });
-          CHECK(queue.stats().waiting_consumers == 1);
-          CHECK(queue.push(faulty{1}));
-          CHECK(consumer.get() == 1);
-          CHECK(queue.push(faulty{2}));
-          auto producer = std::async(std::launch::async, [&] { return queue.push(faulty{3}).has_value(); });
-          await_waiting(queue, 1, 0);
-          next.strike([&] { (void)queue.push_for(faulty{4}, 1s); });
-          CHECK(queue.stats().waiting_producers == 1);
-          CHECK(queue.pop()->value == 2);
-          CHECK(producer.get());
-          CHECK(queue.pop()->value == 3);
-          CHECK(conserved(queue));
-        }) == 2);
+  const int faults = fault_loop("bounded_queue", "timer", [&](fault& next) {
+    bounded_queue<faulty, faulty_clock> queue{{.capacity = 1},
+                                              faulty_clock{clock, faulty_clock::time::leaps}};
+    auto consumer = std::async(std::launch::async, [&] { return queue.pop()->value; });
+    await_waiting(queue, 0, 1);
+    next.strike([&] { (void)queue.pop_for(1s); });
+    CHECK(queue.stats().waiting_consumers == 1);
+    CHECK(queue.push(faulty{1}));
+    CHECK(consumer.get() == 1);
+    CHECK(queue.push(faulty{2}));
+    auto producer = std::async(std::launch::async, [&] { return queue.push(faulty{3}).has_value(); });
+    await_waiting(queue, 1, 0);
+    next.strike([&] { (void)queue.push_for(faulty{4}, 1s); });
+    CHECK(queue.stats().waiting_producers == 1);
+    CHECK(queue.pop()->value == 2);
+    CHECK(producer.get());
+    CHECK(queue.pop()->value == 3);
+    CHECK(conserved(queue));
+  });
+  CHECK(faults == 2);
 }

@@ -36,154 +36,161 @@ void await_waiting(const Gate& gate, std::size_t count) {
 
 TEST_CASE("a task that throws lets in who waits to enter, and tells who waits for the end",
           "[task_gate][fault]") {
-  CHECK(fault_loop("task_gate", "task", [](fault& next) {
-          task_gate gate;
-          std::latch inside{1}, awaited{1};
-          auto runner = std::async(std::launch::async, [&] {
-            return next.strike([&] {
-              gate.run_if_idle([&] {
-                inside.count_down();
-                awaited.wait();
-                fault::point("task");
-              });
-            });
-          });
-          inside.wait();
-          auto entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
-          auto watcher = std::async(std::launch::async, [&] { return gate.wait_idle().has_value(); });
-          await_waiting(gate, 1);
-          awaited.count_down();
-          const bool thrown = runner.get();
-          CHECK(thrown == next.happened());
-          CHECK(entrant.get());
-          CHECK(watcher.get());
-          CHECK(gate.stats().ran == 1);
-          CHECK(gate.stats().running == 0);
-          CHECK(gate.run_if_idle([] {}) == run_result::ran);
-        }) == 1);
+  const int faults = fault_loop("task_gate", "task", [](fault& next) {
+    task_gate gate;
+    std::latch inside{1}, awaited{1};
+    auto runner = std::async(std::launch::async, [&] {
+      return next.strike([&] {
+        gate.run_if_idle([&] {
+          inside.count_down();
+          awaited.wait();
+          fault::point("task");
+        });
+      });
+    });
+    inside.wait();
+    auto entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
+    auto watcher = std::async(std::launch::async, [&] { return gate.wait_idle().has_value(); });
+    await_waiting(gate, 1);
+    awaited.count_down();
+    const bool thrown = runner.get();
+    CHECK(thrown == next.happened());
+    CHECK(entrant.get());
+    CHECK(watcher.get());
+    CHECK(gate.stats().ran == 1);
+    CHECK(gate.stats().running == 0);
+    CHECK(gate.run_if_idle([] {}) == run_result::ran);
+  });
+  CHECK(faults == 1);
 }
 
 TEST_CASE("whichever coalesced run throws, every run that was promised is made", "[task_gate][fault]") {
   constexpr int promised = 4;
-  CHECK(fault_loop("task_gate", "task", [](fault& next) {
-          task_gate gate;
-          int runs = 0;
-          std::future<bool> entrant;
-          std::latch inside{1}, awaited{1};
-          auto owner = std::async(std::launch::async, [&] {
-            return next.strike([&] {
-              gate.run_coalesced([&] {
-                if (++runs == 1) inside.count_down(), awaited.wait();
-                if (runs < promised) gate.run_coalesced([] {});
-                fault::point("task");
-              });
-            });
-          });
-          inside.wait();
-          CHECK(gate.run_coalesced([] {}) == run_result::coalesced);
-          entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
-          await_waiting(gate, 1);
-          awaited.count_down();
-          const bool thrown = owner.get();
-          CHECK(thrown == next.happened());
-          CHECK(entrant.get());
-          CHECK(runs == promised);
-          CHECK(gate.stats().ran == promised);
-          CHECK(gate.wait_idle_for(0ns));
-          CHECK(gate.run_coalesced([] {}) == run_result::ran);
-        }) == promised);
+  const int faults = fault_loop("task_gate", "task", [](fault& next) {
+    task_gate gate;
+    int runs = 0;
+    std::future<bool> entrant;
+    std::latch inside{1}, awaited{1};
+    auto owner = std::async(std::launch::async, [&] {
+      return next.strike([&] {
+        gate.run_coalesced([&] {
+          if (++runs == 1) inside.count_down(), awaited.wait();
+          if (runs < promised) gate.run_coalesced([] {});
+          fault::point("task");
+        });
+      });
+    });
+    inside.wait();
+    CHECK(gate.run_coalesced([] {}) == run_result::coalesced);
+    entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
+    await_waiting(gate, 1);
+    awaited.count_down();
+    const bool thrown = owner.get();
+    CHECK(thrown == next.happened());
+    CHECK(entrant.get());
+    CHECK(runs == promised);
+    CHECK(gate.stats().ran == promised);
+    CHECK(gate.wait_idle_for(0ns));
+    CHECK(gate.run_coalesced([] {}) == run_result::ran);
+  });
+  CHECK(faults == promised);
 }
 
 TEST_CASE("a task is neither copied nor moved", "[task_gate][fault]") {
   for (const char* const kind : {"copy", "move", "assign"}) {
-    CHECK(fault_loop("task_gate", kind, [](fault& next) {
-            task_gate gate;
-            const auto task = [owned = faulty{1}] { static_cast<void>(owned); };
-            next.strike([&] {
-              gate.run_if_idle(task);
-              gate.run_coalesced(task);
-            });
-            CHECK(gate.stats().ran == 2);
-          }) == 0);
+    const int faults = fault_loop("task_gate", kind, [](fault& next) {
+      task_gate gate;
+      const auto task = [owned = faulty{1}] { static_cast<void>(owned); };
+      next.strike([&] {
+        gate.run_if_idle(task);
+        gate.run_coalesced(task);
+      });
+      CHECK(gate.stats().ran == 2);
+    });
+    CHECK(faults == 0);
   }
 }
 
 TEST_CASE("entering, running and leaving need no memory", "[task_gate][fault]") {
-  CHECK(fault_loop("task_gate", "allocation", [](fault& next) {
-          task_gate gate;
-          next.strike([&] {
-            static_cast<void>(gate.try_enter());
-            gate.run_if_idle([] {});
-            gate.run_coalesced([] {});
-            const auto inside = gate.enter();
-            static_cast<void>(gate.enter_for(1us));
-            static_cast<void>(gate.wait_idle_for(1us));
-            gate.close();
-          });
-          CHECK(gate.stats().refused == 2);  // not vacuous
-        }) == 0);
+  const int faults = fault_loop("task_gate", "allocation", [](fault& next) {
+    task_gate gate;
+    next.strike([&] {
+      static_cast<void>(gate.try_enter());
+      gate.run_if_idle([] {});
+      gate.run_coalesced([] {});
+      const auto inside = gate.enter();
+      static_cast<void>(gate.enter_for(1us));
+      static_cast<void>(gate.wait_idle_for(1us));
+      gate.close();
+    });
+    CHECK(gate.stats().refused == 2);  // not vacuous
+  });
+  CHECK(faults == 0);
 }
 
 TEST_CASE("memory that runs out in a wait or in a complaint changes nothing", "[task_gate][fault]") {
-  CHECK(fault_loop("task_gate", "allocation", [](fault& next) {
-          manual_clock clock;
-          basic_task_gate gate{{}, faulty_clock{clock, faulty_clock::time::leaps}};
-          std::optional held = gate.try_enter();
-          bool complained = false;
-          const bool silent = next.strike([&] {
-            try {
-              gate.set_capacity(0);
-            } catch (const std::invalid_argument&) {
-              complained = true;
-            }
-          });
-          CHECK(complained != silent);
-          CHECK(gate.stats().capacity == 1);
-          next.strike([&] { static_cast<void>(gate.enter_for(1s)); });
-          CHECK(gate.stats().waiting == 0);
-          held.reset();
-          CHECK(gate.try_enter());
-          CHECK(gate.wait_idle_for(0s));
-        }) >= 2);
+  const int faults = fault_loop("task_gate", "allocation", [](fault& next) {
+    manual_clock clock;
+    basic_task_gate gate{{}, faulty_clock{clock, faulty_clock::time::leaps}};
+    std::optional held = gate.try_enter();
+    bool complained = false;
+    const bool silent = next.strike([&] {
+      try {
+        gate.set_capacity(0);
+      } catch (const std::invalid_argument&) {
+        complained = true;
+      }
+    });
+    CHECK(complained != silent);
+    CHECK(gate.stats().capacity == 1);
+    next.strike([&] { static_cast<void>(gate.enter_for(1s)); });
+    CHECK(gate.stats().waiting == 0);
+    held.reset();
+    CHECK(gate.try_enter());
+    CHECK(gate.wait_idle_for(0s));
+  });
+  CHECK(faults >= 2);
 }
 
 TEST_CASE("whichever timer fails, the wait throws and leaves nothing behind", "[task_gate][fault]") {
-  CHECK(fault_loop("task_gate", "timer", [](fault& next) {
-          manual_clock clock;
-          basic_task_gate gate{{.capacity = 2}, faulty_clock{clock, faulty_clock::time::leaps}};
-          auto held = gate.try_enter();
-          const auto threw = [&](auto&& wait) {
-            const auto refused = gate.stats().refused;
-            const bool thrown = next.strike(wait);
-            CHECK(gate.stats().refused == refused + (thrown ? 0 : 1));
-            CHECK(gate.stats().waiting == 0);
-            CHECK(gate.try_enter());  // nobody stands in the way
-          };
-          threw([&] { static_cast<void>(gate.enter_for(1s, {}, 2)); });
-          threw([&] { static_cast<void>(gate.enter_until(clock.now() + 1s, {}, 2)); });
-          threw([&] { static_cast<void>(gate.wait_idle_for(1s)); });
-          held.reset();
-          CHECK(gate.wait_idle());
-          CHECK(gate.try_enter(2));
-        }) == 3);
+  const int faults = fault_loop("task_gate", "timer", [](fault& next) {
+    manual_clock clock;
+    basic_task_gate gate{{.capacity = 2}, faulty_clock{clock, faulty_clock::time::leaps}};
+    auto held = gate.try_enter();
+    const auto threw = [&](auto&& wait) {
+      const auto refused = gate.stats().refused;
+      const bool thrown = next.strike(wait);
+      CHECK(gate.stats().refused == refused + (thrown ? 0 : 1));
+      CHECK(gate.stats().waiting == 0);
+      CHECK(gate.try_enter());  // nobody stands in the way
+    };
+    threw([&] { static_cast<void>(gate.enter_for(1s, {}, 2)); });
+    threw([&] { static_cast<void>(gate.enter_until(clock.now() + 1s, {}, 2)); });
+    threw([&] { static_cast<void>(gate.wait_idle_for(1s)); });
+    held.reset();
+    CHECK(gate.wait_idle());
+    CHECK(gate.try_enter(2));
+  });
+  CHECK(faults == 3);
 }
 
 TEST_CASE("a wait whose timer fails does not hold up who waits already", "[task_gate][fault]") {
-  CHECK(fault_loop("task_gate", "timer", [](fault& next) {
-          manual_clock clock;
-          basic_task_gate gate{{}, faulty_clock{clock, faulty_clock::time::leaps}};
-          auto held = gate.try_enter();
-          auto entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
-          auto watcher = std::async(std::launch::async, [&] { return gate.wait_idle().has_value(); });
-          await_waiting(gate, 1);
-          next.strike([&] { static_cast<void>(gate.enter_for(1s)); });
-          CHECK(gate.stats().waiting == 1);
-          next.strike([&] { static_cast<void>(gate.wait_idle_for(1s)); });
-          held.reset();
-          CHECK(entrant.get());
-          CHECK(watcher.get());
-          CHECK(gate.wait_idle());
-        }) == 2);
+  const int faults = fault_loop("task_gate", "timer", [](fault& next) {
+    manual_clock clock;
+    basic_task_gate gate{{}, faulty_clock{clock, faulty_clock::time::leaps}};
+    auto held = gate.try_enter();
+    auto entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
+    auto watcher = std::async(std::launch::async, [&] { return gate.wait_idle().has_value(); });
+    await_waiting(gate, 1);
+    next.strike([&] { static_cast<void>(gate.enter_for(1s)); });
+    CHECK(gate.stats().waiting == 1);
+    next.strike([&] { static_cast<void>(gate.wait_idle_for(1s)); });
+    held.reset();
+    CHECK(entrant.get());
+    CHECK(watcher.get());
+    CHECK(gate.wait_idle());
+  });
+  CHECK(faults == 2);
 }
 
 TEST_CASE("who waits behind one whose timer fails gets in where that one did not fit", "[task_gate][fault]") {
