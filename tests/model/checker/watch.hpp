@@ -1,0 +1,81 @@
+// SPDX-License-Identifier: BSL-1.0
+// What is known about plain memory: who wrote it last, who has read it since, and whether it is alive.
+#pragma once
+
+#include <array>
+#include <cstdint>
+#include <string>
+#include <unordered_map>
+#include <vector>
+
+#include "region.hpp"
+
+namespace weir_model {
+
+enum class access : std::uint8_t {
+  read,
+  write,
+  atomic,  ///< by an atomic operation: may meet other such, but no plain write
+};
+
+/// Finds accesses that are ordered by nothing, and accesses to memory that is dead.
+///
+/// Exact to the byte: a granule has one record as long as all accesses to it cover the same bytes, and one for
+/// each byte from then on.
+class watch {
+ public:
+  explicit watch(const region& memory) : region_{memory}, granules_(region::granules) {}
+
+  void reset() {
+    ++execution_;
+    divided_ = 0;
+    elsewhere_.clear();
+  }
+
+  /// The access of `thread`, whose clock is `clock`; empty if nothing is wrong with it.
+  [[nodiscard]] std::string touch(const volatile void* p, std::size_t bytes, access how, int thread,
+                                  const vector_clock& clock);
+
+  /// The memory begins to live, unknown to everybody.
+  void allocate(const volatile void* p, std::size_t bytes);
+
+  /// It dies: as a write, and nobody may touch it any more.  Empty if nothing is wrong with that.
+  [[nodiscard]] std::string release(const volatile void* p, std::size_t bytes, int thread,
+                                    const vector_clock& clock);
+
+  /// Whether an atomic, a mutex or a condition variable has been seen here, so that writing here ends its life.
+  [[nodiscard]] bool marked(const volatile void* p, std::size_t bytes);
+  void mark(const volatile void* p, std::size_t bytes);
+  void unmark(const volatile void* p, std::size_t bytes);
+
+ private:
+  struct record {
+    timestamp written = 0;
+    std::uint8_t writer = 0;
+    std::array<timestamp, max_threads> used{};  // by readers, and by atomic operations
+  };
+  enum class life : std::uint8_t { unknown, alive, dead };
+  struct entry {
+    std::uint32_t execution = 0;
+    std::uint8_t mask = 0;    // the bytes that `all` is about; 0: none yet
+    std::uint32_t bytes = 0;  // 1 + where the records of the single bytes stand; 0: `all` is the record
+    bool holds_object = false;
+    life state = life::unknown;
+    record all;
+  };
+
+  [[nodiscard]] entry& at(const volatile void* p);
+  [[nodiscard]] std::string touch_granule(entry& e, std::uint8_t mask, access how, int thread,
+                                          const vector_clock& clock);
+  void divide(entry& e);
+  [[nodiscard]] static std::string check(record& r, access how, int thread, const vector_clock& clock);
+
+  const region& region_;
+  std::uint32_t execution_ = 1;
+  std::vector<entry> granules_;
+  std::vector<std::array<record, granule>> bytes_;
+  std::uint32_t divided_ = 0;                            // how many of them are in use
+  std::unordered_map<std::uintptr_t, entry> elsewhere_;  // memory outside the region, by address / granule
+};
+
+}  // namespace weir_model
