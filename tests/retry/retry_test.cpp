@@ -408,17 +408,6 @@ TEST_CASE("the jitter of one call is not compounded by another", "[retry]") {
   CHECK(std::ranges::min(clock.slept) >= 1s);
 }
 
-TEST_CASE("a sleep that cannot be entered throws and keeps its retry in the budget", "[retry]") {
-  struct broken_clock {
-    [[nodiscard]] time_point now() const noexcept { return {}; }
-    void wake_at(time_point, weir::timer_target&) const { throw std::bad_alloc{}; }
-    void forget(weir::timer_target&) const noexcept {}
-  };
-  weir::basic_retry policy{{.backoff = plain}, broken_clock{}};
-  CHECK_THROWS_AS(policy.call([] { throw failure{1}; }), std::bad_alloc);
-  CHECK(policy.budget()->available_approx() == 100);
-}
-
 TEST_CASE("retry options out of range are refused", "[retry]") {
   const auto make = [](weir::retry_options o) { weir::retry policy{std::move(o)}; };
   CHECK_THROWS_AS(make({.max_attempts = 0}), std::invalid_argument);
