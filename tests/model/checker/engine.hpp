@@ -47,6 +47,8 @@ class engine {
   void fence(memory_order order, const site& at);
 
   void plain(const volatile void* p, std::size_t bytes, access how);
+  /// Memory that comes from elsewhere begins another life.
+  void renew(const volatile void* p, std::size_t bytes) { watch_.allocate(p, bytes); }
 
   void lock(void* mutex);
   bool try_lock(void* mutex);

@@ -267,6 +267,17 @@ extern "C" int __cxa_thread_atexit(void (*destroy)(void*), void* object, void* l
   return 0;
 }
 
+/// An exception lives in memory of the runtime library, which may have held another thread's before.
+extern "C" void* __cxa_allocate_exception(std::size_t bytes) noexcept {
+  static const auto next = real<void*(std::size_t)>("__cxa_allocate_exception");
+  void* const exception = next(bytes);
+  if (watching()) {
+    const engine::guard inside;
+    the_engine().renew(exception, bytes);
+  }
+  return exception;
+}
+
 extern "C" void __assert_fail(const char* what, const char* file, unsigned line,
                               const char* function) noexcept {
   static const auto next = real<void(const char*, const char*, unsigned, const char*)>("__assert_fail");

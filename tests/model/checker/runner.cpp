@@ -133,10 +133,7 @@ void print(const registered_scenario& s, const bounds& limits, const report& fou
 
 }  // namespace
 
-}  // namespace weir_model
-
-int main(int count, char** words) {
-  using namespace weir_model;
+int run_program(int count, char** words) {
   const options o = parse(count, words);
   catch_faults();
   std::vector<registered_scenario> chosen;
@@ -165,3 +162,5 @@ int main(int count, char** words) {
   if (!o.json.empty()) std::ofstream{o.json} << "[\n" << rows << "\n]\n";
   return right ? 0 : 1;
 }
+
+}  // namespace weir_model

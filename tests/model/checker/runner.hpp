@@ -22,4 +22,7 @@ std::vector<registered_scenario>& registered();
 report run(const registered_scenario& s, const bounds& limits);
 bool as_expected(const registered_scenario& s, const report& found);
 
+/// The main function of a program that has none of its own.
+int run_program(int count, char** words);
+
 }  // namespace weir_model
