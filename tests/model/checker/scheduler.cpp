@@ -86,8 +86,11 @@ int engine::pick() {
       if (thread(t).is == model_thread::state::blocked) add(t);
     }
     const int chosen = decide(options, count, turns, may_go_on);
+    if (thread(chosen).is == model_thread::state::blocked) {
+      wake_early(thread(chosen));
+      if (!thread(chosen).enabled()) continue;  // it is awake, but its mutex is not free
+    }
     if (may_go_on && chosen != turn_) --preemptions_left_;
-    if (thread(chosen).is == model_thread::state::blocked) wake_early(thread(chosen));
     return turn_ = chosen;
   }
 }
