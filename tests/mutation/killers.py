@@ -1,0 +1,169 @@
+# SPDX-License-Identifier: BSL-1.0
+"""Builds the executables that are to notice a mutant, and runs them."""
+
+import os
+import re
+import signal
+import subprocess
+import threading
+import time
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import schemata
+from syntax import COMPILER
+
+# To fall off the end of a function is a crash, not whatever follows in memory.
+FLAGS = '-w -Wno-narrowing -ferror-limit=0 -fsanitize=return -fsanitize-trap=return'
+MEMORY = 4 << 30
+ERROR = re.compile(r'^(/[^:\n]+):(\d+):(\d+): (?:fatal )?(error|note): (.*)$', re.M)
+
+
+@dataclass
+class Killer:
+    name: str
+    command: list
+    seconds: float = 0
+    reached: set = field(default_factory=set)
+    killed: int = 0
+
+
+class Build:
+    """The tests, compiled against the mutated copy."""
+
+    def __init__(self, source, tree, jobs):
+        self.source, self.tree, self.jobs = source, tree, jobs
+        self.copy = tree / 'include'
+        self.still_born = tree / 'still_born.txt'
+
+    def configure(self):
+        self.tree.mkdir(parents=True, exist_ok=True)
+        first = self.tree / 'first.cmake'
+        first.write_text(f'include_directories(BEFORE {self.copy})\n')
+        launcher = subprocess.run(['which', 'ccache'], stdout=subprocess.DEVNULL, check=False).returncode == 0
+        self.call(['cmake', '-S', self.source, '-B', self.tree / 'tests', '-G', 'Ninja', '--log-level=ERROR',
+                   f'-DCMAKE_CXX_COMPILER={COMPILER}', '-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O0',
+                   f'-DCMAKE_CXX_FLAGS={FLAGS}', f'-DCMAKE_PROJECT_weir_INCLUDE={first}', '-DWEIR_BUILD_BENCH=OFF',
+                   '-DWEIR_BUILD_EXAMPLES=OFF', '-DWEIR_INSTALL=OFF',
+                   *(['-DCMAKE_CXX_COMPILER_LAUNCHER=ccache'] if launcher else [])])
+
+    @staticmethod
+    def call(command):
+        done = subprocess.run([str(c) for c in command], stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True,
+                              check=False)
+        if done.returncode != 0:
+            raise SystemExit(done.stdout)
+        return done.stdout
+
+    def targets(self):
+        """The executables of the components' tests, and of the scenarios."""
+        rules = self.call(['ninja', '-C', self.tree / 'tests', '-t', 'targets', 'all'])
+        paths = re.findall(r'^(\S+): CXX_EXECUTABLE_LINKER', rules, re.M)
+        return [p for p in paths if re.fullmatch(r'tests/(?!house|model|progression)\w+/\w+_test|tests/model/.*model_\w+', p)]
+
+    def compile(self, include, mutants):
+        """Builds; a mutant that does not compile is left out of the copy.  Returns those that are in it."""
+        known = set(self.still_born.read_text().splitlines()) if self.still_born.exists() else set()
+        alive = [m for m in mutants if str(m.key) not in known]
+        targets = self.targets()
+        while True:
+            copies = schemata.write(include, self.copy, alive)
+            done = subprocess.run([COMPILER, '-std=c++20', *FLAGS.split(), f'-I{self.copy}', '-fsyntax-only', '-xc++',
+                                   '-'], input=''.join(f'#include <{Path(c).relative_to(self.copy)}>\n' for c in copies),
+                                  stderr=subprocess.PIPE, text=True, check=False)
+            log = done.stderr
+            if done.returncode == 0:
+                done = subprocess.run(['ninja', '-k0', f'-j{self.jobs}', '-C', str(self.tree / 'tests'), *targets],
+                                      stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
+                log = done.stdout
+            if done.returncode == 0:
+                return alive, targets
+            dead = self.blamed(log, copies)
+            if not dead:
+                raise SystemExit(log[-6000:] + '\nmutation: the copy does not compile, and no mutant is to blame')
+            keys = {str(m.key) for m in dead}
+            known |= keys
+            self.still_born.write_text(''.join(k + '\n' for k in sorted(known)))
+            alive = [m for m in alive if str(m.key) not in keys]
+
+    @staticmethod
+    def blamed(log, copies):
+        """The mutants at the places of errors, or of the notes below an error that lies elsewhere."""
+        dead, pending = [], False
+        for path, line, column, kind, _ in ERROR.findall(log):
+            if kind == 'error':
+                pending = True
+            if pending and path in copies:
+                mutant = copies[path].mutant_at(int(line), int(column))
+                if mutant is not None:
+                    dead.append(mutant)
+                    pending = False
+        return dead
+
+
+class Runner:
+    """Runs mutants against killers."""
+
+    def __init__(self, tree, targets):
+        self.killers = []
+        self.tree = tree
+        for path in targets:
+            exe = tree / 'tests' / path
+            arguments = ['--quiet'] if exe.name.startswith('model_') else ['~[stress]', '--abort', '--rng-seed', '1']
+            self.killers.append(Killer(exe.name, [str(exe), *arguments]))
+        self.lock = threading.Lock()
+
+    @staticmethod
+    def run(command, seconds, **environment):
+        """The exit status; None if it did not end in time."""
+        env = {**os.environ, **{k: str(v) for k, v in environment.items()}}
+        process = subprocess.Popen(['prlimit', f'--as={MEMORY}', '--core=0', *command], stdout=subprocess.DEVNULL,
+                                   stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env,
+                                   start_new_session=True)
+        try:
+            return process.wait(seconds)
+        except subprocess.TimeoutExpired:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.wait()
+            return None
+
+    def baseline(self):
+        """Runs each killer on what is not mutated; notes its time and what it reaches.  Returns those that fail:
+        they are not used."""
+        failing = []
+        for killer in list(self.killers):
+            report = self.tree / f'{killer.name}.reached'
+            report.unlink(missing_ok=True)
+            start = time.monotonic()
+            status = self.run(killer.command, 600, WEIR_MUTANT=0, WEIR_MUTANT_COVERAGE=report)
+            killer.seconds = time.monotonic() - start
+            if status != 0 or not report.exists():
+                self.killers.remove(killer)
+                failing.append(f'{killer.name} fails without a mutant (status {status})')
+                continue
+            killer.reached = {i for i, byte in enumerate(report.read_bytes()) if byte == ord('1')}
+        return failing
+
+    def kill(self, mutant):
+        """The name of what killed the mutant and how; None if it survived."""
+        with self.lock:
+            order = sorted((k for k in self.killers if mutant.id in k.reached),
+                           key=lambda k: (not k.name.removesuffix('_test') in mutant.header,
+                                          k.seconds / (1 + k.killed)))
+        for killer in order:
+            status = self.run(killer.command, 5 + 10 * killer.seconds, WEIR_MUTANT=mutant.id)
+            if status != 0:
+                with self.lock:
+                    killer.killed += 1
+                return killer.name, 'timeout' if status is None else 'crash' if status < 0 else 'failure'
+        return None
+
+    def kill_all(self, mutants, jobs, tell):
+        with ThreadPoolExecutor(jobs) as pool:
+            verdicts = pool.map(self.kill, mutants)
+            result = {}
+            for mutant, verdict in zip(mutants, verdicts):
+                result[mutant.id] = verdict
+                tell(mutant, verdict)
+            return result
