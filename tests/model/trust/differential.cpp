@@ -169,7 +169,7 @@ class tally {
   }
 
   void against_plain_search(const program& code, const outcomes& found) {
-    constexpr double most = 4000;
+    constexpr double most = 30'000;
     if (weir_test::plain_executions(code) > most) return;
     const search plain = explore({.preemptions = 1000}, code);
     if (!plain.report.complete) return;
