@@ -26,6 +26,7 @@ struct bounds {
   int failed_exchanges = 0;    ///< weak compare-exchanges that fail for no reason
   int failed_allocations = 0;  ///< calls of operator new that throw std::bad_alloc
   bool reuse_memory = false;   ///< freed memory is handed out again at once (ABA), and is not watched for use
+  long executions = 0;         ///< no more than these before the random ones; 0: all within the bounds
   long random_executions = 0;  ///< further executions under a random scheduler (PCT), beyond the bound above
   int random_depth = 3;        ///< PCT: scheduling points at which priorities change, plus one
   long steps = 20'000;         ///< operations in one execution; more are reported as a livelock

@@ -49,6 +49,7 @@ void engine::explore_all(report& found) {
       found.redundant += coasting_ ? 1 : 0;
       if (uses_try_lock_ != tried) break;  // again, with the points that `try_lock` sees
       if (!failure_.empty()) return trace_failure(found);
+      if (found.executions == limits_.executions) return;
     } while (search_.next());
     if (uses_try_lock_ == tried) break;
   }
