@@ -211,9 +211,10 @@ class basic_token_bucket {
     return s.core.held(t) == s.core.limits.capacity();
   }
 
-  /// Whether the bucket answers from `now` on as one made then from the options of its construction: holding
-  /// exactly its initial tokens, to the tick, and never reconfigured.  Its counts go on.  What `keyed` asks
-  /// before it forgets a bucket; one that starts full is as new again from the instant it is full.
+  /// Whether the bucket answers from `now` on as one made at its next use from the options of its construction:
+  /// never reconfigured, and full where it starts full.  One that starts with less is not: what comes back until
+  /// that use a new one lacks; only at rate zero is it as new while it holds its initial tokens.  Its counts go
+  /// on.  What `keyed` asks before it forgets a bucket.
   [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
     snapshot s = load();
     // [relaxed] Set before the configuration that `load` acquires.
@@ -221,7 +222,8 @@ class basic_token_bucket {
     if (s.core.limits.unlimited()) return true;
     const time_point t = settled(now, s.core);
     if (!s.core.in_range(t)) s.core.rebase(t);
-    return s.core.held(t) == initial_ * s.core.limits.cost;
+    const bool stands = s.core.limits.speed == 0 || initial_ == s.core.limits.burst;
+    return stands && s.core.held(t) == initial_ * s.core.limits.cost;
   }
 
   /// Goes on with other options, from now, for everybody at the same instant.
