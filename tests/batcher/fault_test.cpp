@@ -58,7 +58,7 @@ struct held_batch {
 
 TEST_CASE("a throw of the call reaches those without an answer and nobody else", "[batcher][fault]") {
   for (const char* const kind : {"batch", "move"}) {
-    const int faults = fault_loop("batcher", kind, [kind](fault& next) {
+    const int faults = fault_loop("batcher", kind, [](fault& next) {
       held_batch held;
       batcher<faulty, faulty> b{{}, held_batch::answering(held)};
       const auto ask = [&](int n, bool struck) {

@@ -184,6 +184,28 @@ TEST_CASE("whichever copy or move throws, nothing is lost and nothing is twice t
   }
 }
 
+TEST_CASE("values that cannot be copied are as many as before a move of them all that throws",
+          "[bounded_queue][fault]") {
+  struct unique : faulty {
+    using faulty::faulty;
+    unique(unique&&) = default;
+    unique& operator=(unique&&) = default;
+    ~unique() = default;
+  };
+  const int faults = fault_loop("bounded_queue", "move", [](fault& next) {
+    bounded_queue<unique> queue{{.capacity = 3}};
+    for (const int n : {1, 2, 3}) CHECK(queue.push(unique{n}));
+    std::vector<unique> all;
+    const bool thrown = next.strike([&] { all = queue.close_and_take(); });
+    CHECK(queue.closed() == !thrown);
+    CHECK(all.size() == (thrown ? 0 : 3));
+    CHECK(queue.size_approx() == 3 - all.size());
+    CHECK(conserved(queue));
+    if (thrown) CHECK(queue.close_and_take().back().value == 3);
+  });
+  CHECK(faults == 3);
+}
+
 TEST_CASE("no value is ever assigned, hashed or compared", "[bounded_queue][fault]") {
   for (const char* const kind : {"assign", "hash", "compare"}) {
     const int faults = fault_loop("bounded_queue", kind, [&](fault& next) {

@@ -115,13 +115,13 @@ TEST_CASE("a policy for which there is no memory leaves nothing behind", "[retry
     bool made = false;
     bool complained = false;
     bool thrown = next.strike([&] {
-      basic_retry policy{options{.budget = weir::window_budget{}, .seed = 1}, timers};
+      basic_retry policy{options{.budget = weir::window_budget{}}, timers};
       made = policy.budget()->available_approx() > 0;
     });
     CHECK(made != thrown);
     thrown = next.strike([&] {
       try {
-        basic_retry policy{options{.budget = weir::token_budget{.per_success = -1}, .seed = 1}, timers};
+        basic_retry policy{options{.budget = weir::token_budget{.per_success = -1}}, timers};
       } catch (const std::invalid_argument&) {
         complained = true;
       }
