@@ -128,7 +128,6 @@ class wait_list {
     if (!w.linked) return;
     (w.previous ? w.previous->next : head_) = w.next;
     (w.next ? w.next->previous : tail_) = w.previous;
-    w.previous = w.next = nullptr;
     w.linked = false;
     --size_;
   }
