@@ -282,11 +282,12 @@ bool engine::futex_wait(const volatile std::uint32_t* p, std::uint32_t value, lo
 }
 
 int engine::futex_wake(const volatile std::uint32_t* p, int count) {
-  const int l = location(p, sizeof *p, *p);
-  arrive({kind::write, l});
-  check_frame(p);
+  // By the address alone: the word may be gone, if who waited for it saw its value without this call.
+  const int* const known = locations_.find(p);
+  const operation wakes = known != nullptr ? operation{kind::write, *known} : operation{kind::everything};
+  arrive(wakes);
   const int woken = wake_waiters(p, count);
-  trace("futex wake", l, static_cast<std::uint64_t>(woken), "", false);
+  trace("futex wake", wakes.object, static_cast<std::uint64_t>(woken), "", false);
   return woken;
 }
 
