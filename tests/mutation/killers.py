@@ -17,6 +17,7 @@ from syntax import COMPILER
 # To fall off the end of a function is a crash, not whatever follows in memory.
 FLAGS = '-w -Wno-narrowing -ferror-limit=0 -fsanitize=return -fsanitize-trap=return'
 MEMORY = 4 << 30
+TICKS = os.sysconf('SC_CLK_TCK')
 ERROR = re.compile(r'^(/[^:\n]+):(\d+):(\d+): (?:fatal )?(error|note): (.*)$', re.M)
 
 
@@ -24,7 +25,9 @@ ERROR = re.compile(r'^(/[^:\n]+):(\d+):(\d+): (?:fatal )?(error|note): (.*)$', r
 class Killer:
     name: str
     command: list
-    seconds: float = 0
+    seconds: float = 0    # how long it takes,
+    processor: float = 0  # how much of the processor,
+    idle: float = 0       # and the longest while in which none of its threads runs: all without a mutant
     reached: set = field(default_factory=set)
     killed: int = 0
 
@@ -102,6 +105,17 @@ class Build:
         return dead
 
 
+def threads(process):
+    """The processor time that a process has used, in seconds, and whether a thread of it runs."""
+    try:
+        whole = Path(f'/proc/{process}/stat').read_text().rsplit(')', 1)[1].split()
+        states = [stat.read_text().rsplit(')', 1)[1].split()[0]
+                  for stat in Path(f'/proc/{process}/task').glob('*/stat')]
+    except OSError:
+        return None, True  # a thread has just ended
+    return (int(whole[11]) + int(whole[12])) / TICKS, any(state in 'RD' for state in states)
+
+
 class Runner:
     """Runs mutants against killers."""
 
@@ -115,18 +129,28 @@ class Runner:
         self.lock = threading.Lock()
 
     @staticmethod
-    def run(command, seconds, **environment):
-        """The exit status; None if it did not end in time."""
+    def run(command, processor, patience, **environment):
+        """The exit status, 'spins' if it used more than `processor` seconds, 'hangs' if no thread of it ran for
+        `patience` seconds; and the longest time that none ran.  How busy the machine is plays no part."""
         env = {**os.environ, **{k: str(v) for k, v in environment.items()}}
         process = subprocess.Popen(['prlimit', f'--as={MEMORY}', '--core=0', *command], stdout=subprocess.DEVNULL,
                                    stderr=subprocess.DEVNULL, stdin=subprocess.DEVNULL, env=env,
                                    start_new_session=True)
-        try:
-            return process.wait(seconds)
-        except subprocess.TimeoutExpired:
-            os.killpg(process.pid, signal.SIGKILL)
-            process.wait()
-            return None
+        used, since, longest = 0, time.monotonic(), 0
+        while True:
+            try:
+                return process.wait(0.05), used, longest
+            except subprocess.TimeoutExpired:
+                pass
+            now, (seen, running) = time.monotonic(), threads(process.pid)
+            if running or seen != used:
+                since = now
+            used = used if seen is None else seen
+            longest = max(longest, now - since)
+            if used > processor or now - since > patience:
+                os.killpg(process.pid, signal.SIGKILL)
+                process.wait()
+                return 'spins' if used > processor else 'hangs', used, longest
 
     def baseline(self):
         """Runs each killer on what is not mutated; notes its time and what it reaches.  Returns those that fail:
@@ -136,7 +160,8 @@ class Runner:
             report = self.tree / f'{killer.name}.reached'
             report.unlink(missing_ok=True)
             start = time.monotonic()
-            status = self.run(killer.command, 600, WEIR_MUTANT=0, WEIR_MUTANT_COVERAGE=report)
+            status, killer.processor, killer.idle = self.run(killer.command, 600, 60, WEIR_MUTANT=0,
+                                                             WEIR_MUTANT_COVERAGE=report)
             killer.seconds = time.monotonic() - start
             if status != 0 or not report.exists():
                 self.killers.remove(killer)
@@ -152,11 +177,13 @@ class Runner:
                            key=lambda k: (not k.name.removesuffix('_test') in mutant.header,
                                           k.seconds / (1 + k.killed)))
         for killer in order:
-            status = self.run(killer.command, 5 + 10 * killer.seconds, WEIR_MUTANT=mutant.id)
+            status = self.run(killer.command, 5 + 10 * killer.processor, 1 + 3 * killer.idle,
+                              WEIR_MUTANT=mutant.id)[0]
             if status != 0:
                 with self.lock:
                     killer.killed += 1
-                return killer.name, 'timeout' if status is None else 'crash' if status < 0 else 'failure'
+                how = status if isinstance(status, str) else 'crashes' if status < 0 else 'fails'
+                return killer.name, how
         return None
 
     def kill_all(self, mutants, jobs, tell):

@@ -64,7 +64,7 @@ def conclude(options, mutants, verdicts, runner, list_file, partial, last):
     for line in wrong:
         print(line)
     how = Counter(v[1] for v in verdicts.values() if v)
-    print('killed by', ', '.join(f'{n} {kind}' for kind, n in how.most_common()) or 'nothing')
+    print('killed: ', ', '.join(f'{kind} {n}' for kind, n in how.most_common()) or 'nothing')
 
     if options.json:
         rows = [{'header': m.header, 'line': m.line, 'function': m.function, 'original': m.original,
