@@ -48,9 +48,9 @@ const char* name_of(std::memory_order order) {
 site& site_table::resolve(const void* pc, operation_name operation, std::memory_order order,
                           std::memory_order failure) {
   const source_line where = project_line(pc);
-  const std::string key =
+  const std::string name =
       short_name(where) + where.function + name_of(operation) + name_of(order) + name_of(failure);
-  site*& known = by_place_[key];
+  site*& known = by_place_[name];
   if (known == nullptr) {
     known = new site{};  // as long as the program
     known->where = where;
@@ -65,7 +65,7 @@ site& site_table::resolve(const void* pc, operation_name operation, std::memory_
       if (place + name_of(failure) + "/failure=" + name_of(w) == weakened_) known->effective_failure = w;
     }
   }
-  by_address_[pc] = known;
+  by_address_[key(pc, order, failure)] = known;
   return *known;
 }
 

@@ -3,6 +3,7 @@
 #pragma once
 
 #include <atomic>
+#include <cstdint>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -36,7 +37,7 @@ class site_table {
   /// The site of the call at return address `pc`.
   site& of(const void* pc, operation_name operation, std::memory_order order,
            std::memory_order failure = std::memory_order::relaxed) {
-    const auto at = by_address_.find(pc);
+    const auto at = by_address_.find(key(pc, order, failure));
     if (at != by_address_.end() && at->second->operation == operation) return *at->second;
     return resolve(pc, operation, order, failure);
   }
@@ -50,7 +51,13 @@ class site_table {
  private:
   site& resolve(const void* pc, operation_name operation, std::memory_order order, std::memory_order failure);
 
-  std::unordered_map<const void*, site*> by_address_;
+  /// One instruction may have several orders: those that the standard library passes on.
+  static std::uintptr_t key(const void* pc, std::memory_order order, std::memory_order failure) {
+    return reinterpret_cast<std::uintptr_t>(pc) << 6 | static_cast<std::uintptr_t>(order) << 3 |
+           static_cast<std::uintptr_t>(failure);
+  }
+
+  std::unordered_map<std::uintptr_t, site*> by_address_;
   std::unordered_map<std::string, site*> by_place_;
   std::vector<site*> in_order_;
   std::string weakened_;
