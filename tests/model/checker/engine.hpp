@@ -152,7 +152,8 @@ class engine {
   [[nodiscard]] int object_at(const volatile void* p);
   void own_mutex(mutex_state& m);
   void give_mutex(mutex_state& m);
-  void note_spin(const void* pc, std::uint64_t value);
+  void note_spin(const void* pc, std::uint64_t value, bool stale);
+  [[nodiscard]] std::uint64_t look_again(int l, memory_order order);
 
   void trace(const char* what, int object, std::uint64_t value, const char* order, bool stale);
   [[nodiscard]] model_thread& me() { return threads_[static_cast<std::size_t>(current_)]; }

@@ -85,8 +85,19 @@ int engine::visible_store(int l, memory_order order) {
   return newest - choose(newest - oldest + 1);
 }
 
-void engine::note_spin(const void* pc, std::uint64_t value) {
+/// A thread that is about to sleep may look as often as it likes and see nothing new all the while.
+std::uint64_t engine::look_again(int l, memory_order order) {
   model_thread& self = me();
+  if (--self.unmoved == 0) {
+    coasting_ = true;  // it does not sleep but spins, which somebody's store ends
+    memory_.insist(current_);
+  }
+  return memory_.read(current_, l, memory_.oldest_visible(current_, l, order), order);
+}
+
+void engine::note_spin(const void* pc, std::uint64_t value, bool stale) {
+  model_thread& self = me();
+  self.saw_stale = stale;
   const bool same = self.last_load == pc && self.last_value == value;
   self.last_load = pc;
   self.last_value = value;
@@ -98,13 +109,14 @@ std::uint64_t engine::load(const volatile void* p, std::size_t bytes, std::uint6
                            memory_order order, const site& at, const void* pc) {
   const int l = location(p, bytes, initial);
   if (at.counter) return memory_.read(current_, l, memory_.newest(l), order);
+  if (me().unmoved > 0) return look_again(l, order);
   arrive({order == memory_order::seq_cst ? kind::ordered_read : kind::read, l});
   check_frame(p);
   const int store = visible_store(l, order);
   const bool stale = store != memory_.newest(l);
   const std::uint64_t value = memory_.read(current_, l, store, order);
   trace("load", l, value, name_of(order), stale);
-  note_spin(pc, value);
+  note_spin(pc, value, stale);
   return value;
 }
 
@@ -327,6 +339,8 @@ int engine::start_thread(void (*run)(void*), void* argument) {
   fresh.at_exit.clear();
   fresh.last_load = nullptr;
   fresh.repeated = 0;
+  fresh.saw_stale = false;
+  fresh.unmoved = 0;
   fresh.context.begin_thread(locals_);
   return t;
 }

@@ -54,6 +54,8 @@ void engine::perform(const operation& done) {
   if (done.what == operation::kind::write) fruitless_ = 0;
   if (done.what != operation::kind::read && done.what != operation::kind::ordered_read) {
     me().last_load = nullptr;
+    me().saw_stale = false;
+    me().unmoved = 0;
   }
   for (int t = 1; t < thread_count_; ++t) {
     model_thread& other = thread(t);
@@ -151,6 +153,7 @@ void engine::wake_early(model_thread& t) {
 /// One of the first `turns` options gets the turn, or one of the others is woken.
 int engine::decide(std::array<int, 2 * max_threads>& options, int count, int turns, bool may_go_on) {
   const auto option = [&](int i) { return options[static_cast<std::size_t>(i)]; };
+  if (coasting_) return option(0);
   if (exhaustive_) return decide_asleep(options, count, turns);
   if (search_.is_random()) {
     return option(search_.choose(count, [&] {
@@ -171,7 +174,6 @@ int engine::decide(std::array<int, 2 * max_threads>& options, int count, int tur
 
 /// As `decide`, leaving out who sleeps.
 int engine::decide_asleep(std::array<int, 2 * max_threads>& options, int count, int turns) {
-  if (coasting_) return options[0];
   std::array<int, 2 * max_threads> awake{};
   int n = 0;
   for (int i = 0; i < count; ++i) {
@@ -237,12 +239,17 @@ std::string engine::stuck(const char* how) const {
 
 void engine::yield() {
   if (building_ || thread_count_ == 1) return;
-  memory_.insist(current_);
   model_thread& self = me();
+  if (self.unmoved > 0) return;
+  self.repeated = 0;
+  if (limits_.strict_wait && self.saw_stale && choose(2) == 1) {
+    self.unmoved = looks_before_sleep;
+    return;
+  }
+  memory_.insist(current_);
   self.is = model_thread::state::yielded;
   self.next = {};
   self.needs = nullptr;
-  self.repeated = 0;
   switch_to(pick());
 }
 

@@ -51,6 +51,9 @@ struct mutex_state {
 /// Why a blocked thread goes on.
 enum class wake : std::uint8_t { notified, spurious, timed_out };
 
+/// More than the standard library's wait, which loads sixteen times before it sleeps.
+inline constexpr int looks_before_sleep = 32;
+
 inline constexpr long long no_deadline = std::numeric_limits<long long>::max();
 
 struct model_thread {
@@ -79,6 +82,8 @@ struct model_thread {
   const void* last_load = nullptr;
   std::uint64_t last_value = 0;
   int repeated = 0;
+  bool saw_stale = false;  // its last load did not return the newest store
+  int unmoved = 0;         // so many loads more may see nothing new, until it sleeps
 
   int priority = 0;        // of the random scheduler
   std::string blocked_at;  // while tracing: where it waits
