@@ -3,6 +3,7 @@
 
 import os
 import re
+import shutil
 import signal
 import subprocess
 import threading
@@ -35,21 +36,24 @@ class Killer:
 class Build:
     """The tests, compiled against the mutated copy."""
 
-    def __init__(self, source, tree, jobs):
-        self.source, self.tree, self.jobs = source, tree, jobs
+    def __init__(self, source, tree, jobs, only):
+        self.source, self.tree, self.jobs, self.only = source, tree, jobs, only
         self.copy = tree / 'include'
         self.still_born = tree / 'still_born.txt'
 
-    def configure(self):
+    def configure(self, scenarios):
         self.tree.mkdir(parents=True, exist_ok=True)
         first = self.tree / 'first.cmake'
         first.write_text(f'include_directories(BEFORE {self.copy})\n')
-        launcher = subprocess.run(['which', 'ccache'], stdout=subprocess.DEVNULL, check=False).returncode == 0
-        self.call(['cmake', '-S', self.source, '-B', self.tree / 'tests', '-G', 'Ninja', '--log-level=ERROR',
-                   f'-DCMAKE_CXX_COMPILER={COMPILER}', '-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O0',
-                   f'-DCMAKE_CXX_FLAGS={FLAGS}', f'-DCMAKE_PROJECT_weir_INCLUDE={first}', '-DWEIR_BUILD_BENCH=OFF',
-                   '-DWEIR_BUILD_EXAMPLES=OFF', '-DWEIR_INSTALL=OFF',
-                   *(['-DCMAKE_CXX_COMPILER_LAUNCHER=ccache'] if launcher else [])])
+        trees = {'tests': ['-DCMAKE_BUILD_TYPE=Debug', '-DCMAKE_CXX_FLAGS_DEBUG=-O0'],
+                 'model': ['-DWEIR_BUILD_MODEL=ON', '-DWEIR_BUILD_TESTS=OFF']}
+        launcher = ['-DCMAKE_CXX_COMPILER_LAUNCHER=ccache'] if shutil.which('ccache') else []
+        self.trees = [self.tree / name for name in trees if scenarios or name != 'model']
+        for tree in self.trees:
+            self.call(['cmake', '-S', self.source, '-B', tree, '-G', 'Ninja', '--log-level=ERROR',
+                       f'-DCMAKE_CXX_COMPILER={COMPILER}', f'-DCMAKE_CXX_FLAGS={FLAGS}',
+                       f'-DCMAKE_PROJECT_weir_INCLUDE={first}', '-DWEIR_BUILD_BENCH=OFF', '-DWEIR_BUILD_EXAMPLES=OFF',
+                       '-DWEIR_INSTALL=OFF', *trees[tree.name], *launcher])
 
     @staticmethod
     def call(command):
@@ -59,29 +63,31 @@ class Build:
             raise SystemExit(done.stdout)
         return done.stdout
 
-    def targets(self):
+    def targets(self, tree):
         """The executables of the components' tests, and of the scenarios."""
-        rules = self.call(['ninja', '-C', self.tree / 'tests', '-t', 'targets', 'all'])
+        rules = self.call(['ninja', '-C', tree, '-t', 'targets', 'all'])
         paths = re.findall(r'^(\S+): CXX_EXECUTABLE_LINKER', rules, re.M)
-        return [p for p in paths if re.fullmatch(r'tests/(?!house|model|progression)\w+/\w+_test|tests/model/.*model_\w+', p)]
+        ours = re.compile(r'tests/(?!house|model|progression|spin)\w+/\w+_test|tests/model/model_\w+')
+        return [p for p in paths if ours.fullmatch(p) and (not self.only or Path(p).name in self.only)]
 
     def compile(self, include, mutants):
         """Builds; a mutant that does not compile is left out of the copy.  Returns those that are in it."""
         known = set(self.still_born.read_text().splitlines()) if self.still_born.exists() else set()
         alive = [m for m in mutants if str(m.key) not in known]
-        targets = self.targets()
         while True:
             copies = schemata.write(include, self.copy, alive)
             done = subprocess.run([COMPILER, '-std=c++20', *FLAGS.split(), f'-I{self.copy}', '-fsyntax-only', '-xc++',
                                    '-'], input=''.join(f'#include <{Path(c).relative_to(self.copy)}>\n' for c in copies),
                                   stderr=subprocess.PIPE, text=True, check=False)
             log = done.stderr
-            if done.returncode == 0:
-                done = subprocess.run(['ninja', '-k0', f'-j{self.jobs}', '-C', str(self.tree / 'tests'), *targets],
+            for tree in self.trees:
+                if done.returncode != 0 or not self.targets(tree):
+                    continue
+                done = subprocess.run(['ninja', '-k0', f'-j{self.jobs}', '-C', str(tree), *self.targets(tree)],
                                       stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, check=False)
                 log = done.stdout
             if done.returncode == 0:
-                return alive, targets
+                return alive, [tree / path for tree in self.trees for path in self.targets(tree)]
             dead = self.blamed(log, copies)
             if not dead:
                 raise SystemExit(log[-6000:] + '\nmutation: the copy does not compile, and no mutant is to blame')
@@ -122,10 +128,13 @@ class Runner:
     def __init__(self, tree, targets):
         self.killers = []
         self.tree = tree
-        for path in targets:
-            exe = tree / 'tests' / path
-            arguments = ['--quiet'] if exe.name.startswith('model_') else ['~[stress]', '--abort', '--rng-seed', '1']
-            self.killers.append(Killer(exe.name, [str(exe), *arguments]))
+        for exe in map(str, targets):
+            name = Path(exe).name
+            if name.endswith('_test'):
+                self.killers.append(Killer(name, [exe, '~[stress]', '--abort', '--rng-seed', '1']))
+            else:  # each scenario by itself
+                scenarios = subprocess.run([exe, '--list'], stdout=subprocess.PIPE, text=True, check=True).stdout
+                self.killers += [Killer(s, [exe, '--quiet', '--only', s]) for s in scenarios.splitlines()]
         self.lock = threading.Lock()
 
     @staticmethod
@@ -157,7 +166,7 @@ class Runner:
         they are not used."""
         failing = []
         for killer in list(self.killers):
-            report = self.tree / f'{killer.name}.reached'
+            report = self.tree / 'reached'
             report.unlink(missing_ok=True)
             start = time.monotonic()
             status, killer.processor, killer.idle = self.run(killer.command, 600, 60, WEIR_MUTANT=0,
@@ -174,7 +183,8 @@ class Runner:
         """The name of what killed the mutant and how; None if it survived."""
         with self.lock:
             order = sorted((k for k in self.killers if mutant.id in k.reached),
-                           key=lambda k: (not k.name.removesuffix('_test') in mutant.header,
+                           key=lambda k: (not k.name.endswith('_test'),
+                                          k.name.removesuffix('_test') not in mutant.header,
                                           k.seconds / (1 + k.killed)))
         for killer in order:
             status = self.run(killer.command, 5 + 10 * killer.processor, 1 + 3 * killer.idle,
