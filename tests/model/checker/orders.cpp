@@ -19,27 +19,50 @@ constexpr unsigned patience = 60;  // seconds for one exploration with a weakene
 
 bool of_the_library(const site& s) { return s.where.file.find("include/weir/") != std::string::npos; }
 
+/// One operation as it is written: the sites of every instantiation of the template that it stands in.
+using place = std::vector<site*>;
+
+/// The operations that were executed, in the order in which they first were.
+std::vector<place> places() {
+  std::vector<place> all;
+  std::map<std::string, std::size_t> known;
+  for (site* const s : engine::instance().sites().all()) {
+    if (!of_the_library(*s) || s->executed == 0) continue;
+    const std::string name =
+        short_name(s->where) + name_of(s->operation) + name_of(s->order) + name_of(s->failure);
+    const auto [at, is_new] = known.emplace(name, all.size());
+    if (is_new) all.emplace_back();
+    all[at->second].push_back(s);
+  }
+  return all;
+}
+
 /// One order of one operation.
 struct experiment {
-  site* at;
+  const place* at;
   bool failure;
   memory_order written;
   memory_order weakened;
 
-  void begin() const { (failure ? at->effective_failure : at->effective) = weakened; }
-  void end() const { (failure ? at->effective_failure : at->effective) = written; }
+  void begin() const { set(weakened); }
+  void end() const { set(written); }
+  void set(memory_order order) const {
+    for (site* const s : *at) (failure ? s->effective_failure : s->effective) = order;
+  }
 
+  [[nodiscard]] const site& first() const { return *at->front(); }
   [[nodiscard]] std::string name() const {
-    return short_name(at->where) + ':' + name_of(at->operation) + ':' + name_of(written) +
+    return short_name(first().where) + ':' + name_of(first().operation) + ':' + name_of(written) +
            (failure ? "/failure" : "") + '=' + name_of(weakened);
   }
 };
 
-std::vector<experiment> experiments_on(site& s) {
+std::vector<experiment> experiments_on(const place& p) {
+  const site& s = *p.front();
   std::vector<experiment> all;
-  for (const memory_order w : weaker(s.operation, s.order, false)) all.push_back({&s, false, s.order, w});
+  for (const memory_order w : weaker(s.operation, s.order, false)) all.push_back({&p, false, s.order, w});
   if (s.operation == operation_name::compare_exchange) {
-    for (const memory_order w : weaker(s.operation, s.failure, true)) all.push_back({&s, true, s.failure, w});
+    for (const memory_order w : weaker(s.operation, s.failure, true)) all.push_back({&p, true, s.failure, w});
   }
   return all;
 }
@@ -74,7 +97,8 @@ std::pair<std::string, std::string> witness(const experiment& e, const std::vect
   e.begin();
   std::pair<std::string, std::string> answer;
   for (const reached& r : scenarios) {
-    if (!r.sites.contains(e.at)) continue;
+    const auto reaches = [&r](const site* s) { return r.sites.contains(s); };
+    if (std::none_of(e.at->begin(), e.at->end(), reaches)) continue;
     limit_seconds(patience);
     const report found = run(*r.scenario, r.scenario->limits);
     limit_seconds(0);
@@ -92,10 +116,10 @@ int weaken_all(const std::vector<registered_scenario>& scenarios, const std::str
   engine::make();
   const std::vector<reached> written = explore_as_written(scenarios);
   std::string rows;
-  for (site* const s : engine::instance().sites().all()) {
-    if (!of_the_library(*s) || s->executed == 0) continue;
-    std::vector<experiment> experiments = experiments_on(*s);
-    if (experiments.empty()) experiments.push_back({s, false, s->order, s->order});  // reached, and relaxed
+  for (const place& p : places()) {
+    const site* const s = p.front();
+    std::vector<experiment> experiments = experiments_on(p);
+    if (experiments.empty()) experiments.push_back({&p, false, s->order, s->order});  // reached, and relaxed
     for (const experiment& e : experiments) {
       const bool weakest = e.written == e.weakened;
       const auto [scenario, failure] = weakest ? std::pair<std::string, std::string>{} : witness(e, written);
