@@ -14,39 +14,12 @@
 
 #include <weir/bounded_queue.hpp>
 
+#include "bounded_queue/reference.hpp"
+
 using namespace std::chrono_literals;
 using weir::bounded_queue;
 using weir::overflow_policy;
 using weir::refusal_reason;
-
-namespace {
-
-/// The contract, naively.
-struct reference {
-  std::size_t capacity;
-  overflow_policy overflow;
-  std::deque<int> values;
-  std::vector<int> dropped;
-  bool closed = false;
-
-  std::optional<refusal_reason> push(int v) {
-    if (closed) return refusal_reason::closed;
-    if (values.size() < capacity) {
-      values.push_back(v);
-    } else if (overflow == overflow_policy::drop_newest) {
-      dropped.push_back(v);
-    } else if (overflow == overflow_policy::drop_oldest) {
-      dropped.push_back(values.front());
-      values.pop_front();
-      values.push_back(v);
-    } else {
-      return refusal_reason::full;
-    }
-    return std::nullopt;
-  }
-};
-
-}  // namespace
 
 TEST_CASE("a random script does what the naive reference does", "[bounded_queue]") {
   const auto seed = GENERATE(range(1U, 41U));
@@ -55,7 +28,7 @@ TEST_CASE("a random script does what the naive reference does", "[bounded_queue]
   const auto upto = [&](int n) { return std::uniform_int_distribution{0, n}(random); };
   for (const auto policy : {overflow_policy::block, overflow_policy::reject, overflow_policy::drop_newest,
                             overflow_policy::drop_oldest}) {
-    reference expected{static_cast<std::size_t>(1 + upto(6)), policy, {}, {}};
+    weir_test::naive_queue expected{.capacity = static_cast<std::size_t>(1 + upto(6)), .overflow = policy};
     std::vector<int> dropped;
     bounded_queue<int> queue{{.capacity = expected.capacity, .overflow = policy},
                              [&](int&& v) { dropped.push_back(v); }};
@@ -63,7 +36,7 @@ TEST_CASE("a random script does what the naive reference does", "[bounded_queue]
       const int what = upto(99);
       if (what < 50) {
         const auto refused = queue.try_push(step);
-        const auto reason = expected.push(step);
+        const auto reason = expected.push(step).refused;
         REQUIRE(refused.has_value() == !reason.has_value());
         if (reason) REQUIRE(refused.error().reason == *reason);
       } else if (what < 85) {

@@ -41,7 +41,7 @@ struct literal_breaker {
   std::vector<call> calls{};  // of this generation
   std::int64_t latest = std::numeric_limits<std::int64_t>::min();
   std::int64_t since = 0, wait = 0, opens = 0, out = 0, progress = 0;
-  std::int64_t opened = 0;                                         // in all
+  std::int64_t opened = 0;                                      // in all
   std::vector<std::pair<breaker_state, breaker_state>> told{};  // moves from one state to another
 
   std::int64_t settle(std::int64_t now) { return latest = std::max(latest, now); }
@@ -59,7 +59,8 @@ struct literal_breaker {
     if (to == breaker_state::half_open && opens == 0) wait = open_for;
     if (to == breaker_state::open) {
       wait = open_for;
-      for (std::int64_t i = 0; i < opens && wait < cap && factor > 1; ++i) wait = wait > cap / factor ? cap : wait * factor;
+      for (std::int64_t i = 0; i < opens && wait < cap && factor > 1; ++i)
+        wait = wait > cap / factor ? cap : wait * factor;
       wait = std::min(wait, cap);
       ++opens;
     }
@@ -110,7 +111,8 @@ struct literal_breaker {
   void judge_probes(std::int64_t now) {
     const seen s = reported();
     if (needed) {
-      const auto bad = std::ranges::count_if(calls, [&](const call& c) { return c.failed || (slow_percent && c.slow); });
+      const auto bad =
+          std::ranges::count_if(calls, [&](const call& c) { return c.failed || (slow_percent && c.slow); });
       if (s.all - bad >= *needed) {
         enter(breaker_state::closed, now);
       } else if (bad > probes - *needed) {

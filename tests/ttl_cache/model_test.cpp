@@ -11,6 +11,7 @@
 #include <stdexcept>
 #include <vector>
 
+#include "reference.hpp"
 #include "support.hpp"
 
 using namespace std::chrono_literals;
@@ -20,6 +21,7 @@ using weir::removal_cause;
 using weir::time_point;
 using weir::ttl_cache_options;
 using weir_test::manual_clock;
+using weir_test::naive_cache;
 
 namespace {
 
@@ -32,119 +34,21 @@ struct colliding_traits : weir_test::logging_traits<int, int> {
 using cache = weir::ttl_cache<int, int, manual_clock::view, colliding_traits>;
 using causes = std::map<int, removal_cause>;  // by value: each is unique
 
-/// The cache as one would write it on paper: a list in order of use, walked from end to end.
-class naive_cache {
- public:
-  explicit naive_cache(const ttl_cache_options& o) : options_{o} {}
-
-  std::optional<int> get(int key, time_point now) {
-    const auto at = fresh(key, now);
-    if (at == entries_.end()) return std::nullopt;
-    use(at, now);
-    return entries_.front().value;
+/// The source that an answer of the reference has; none if it is an exception.
+std::optional<lookup_source> source_of(naive_cache::answer a) {
+  switch (a) {
+    case naive_cache::answer::hit:
+      return lookup_source::hit;
+    case naive_cache::answer::stale:
+      return lookup_source::stale;
+    case naive_cache::answer::negative:
+      return lookup_source::negative;
+    case naive_cache::answer::loaded:
+      return lookup_source::loaded;
+    default:
+      return std::nullopt;
   }
-  bool contains(int key, time_point now) {
-    const auto at = fresh(key, now);
-    return at != entries_.end() && at->value;
-  }
-  bool put(int key, std::optional<int> value, std::optional<duration> ttl, bool assign, time_point now) {
-    const bool there = contains(key, now);
-    if (there && !assign) return false;
-    drop(find(key), removal_cause::replaced, now);
-    entry e{.key = key, .value = value};
-    if (!ttl && !value) ttl = options_.negative_ttl;
-    if (!ttl) ttl = options_.expire_after_write;
-    e.limit = ttl ? weir::saturating_add(now, *ttl) : time_point::max();
-    entries_.push_front(e);
-    limit(entries_.front(), now);
-    while (entries_.size() > options_.max_entries) {
-      const auto first = std::ranges::min_element(entries_, {}, &entry::expires);
-      drop(first->expires <= now ? first : std::prev(entries_.end()), removal_cause::evicted, now);
-    }
-    return !there;
-  }
-  bool erase(int key, time_point now) {
-    const bool there = contains(key, now);
-    drop(find(key), removal_cause::explicit_, now);
-    return there;
-  }
-  bool set_ttl(int key, duration ttl, time_point now) {
-    const auto at = fresh(key, now);
-    if (at == entries_.end() || !at->value) return false;
-    at->limit = weir::saturating_add(now, ttl);
-    use(at, now);
-    limit(entries_.front(), now);
-    return true;
-  }
-  /// What a load finds: nothing, or an answer.
-  std::optional<lookup_source> ask(int key, bool loader_fails, time_point now) {
-    const auto at = find(key);
-    if (at == entries_.end()) return std::nullopt;
-    if (now < at->expires) {
-      const bool value = at->value.has_value();
-      use(at, now);
-      return value ? lookup_source::hit : lookup_source::negative;
-    }
-    if (loader_fails && at->value && now < at->expires + options_.stale_if_error) return lookup_source::stale;
-    return std::nullopt;
-  }
-  template <class P>
-  std::size_t erase_if(P&& pred, time_point now) {
-    std::size_t n = 0;
-    for (auto at = entries_.begin(); at != entries_.end();) {
-      const auto next = std::next(at);
-      if (pred(*at)) {
-        n += at->value && now < at->expires ? 1U : 0U;
-        drop(at, removal_cause::explicit_, now);
-      }
-      at = next;
-    }
-    return n;
-  }
-  std::vector<std::pair<int, int>> content(time_point now) const {
-    std::vector<std::pair<int, int>> all;
-    for (const entry& e : entries_) {
-      if (e.value && now < e.expires) all.emplace_back(e.key, *e.value);
-    }
-    return all;
-  }
-  void reject(int value) { left_.emplace(value, removal_cause::rejected); }
-
-  struct entry {
-    int key = 0;
-    std::optional<int> value{};
-    time_point limit{};
-    time_point expires{};
-  };
-  causes left_;
-
- private:
-  using place = std::list<entry>::iterator;
-  place find(int key) {
-    return std::ranges::find_if(entries_, [&](const entry& e) { return e.key == key; });
-  }
-  place fresh(int key, time_point now) {
-    const place at = find(key);
-    return at != entries_.end() && now < at->expires ? at : entries_.end();
-  }
-  void limit(entry& e, time_point now) const {
-    e.expires = e.limit;
-    if (e.value && options_.expire_after_access)
-      e.expires = std::min(e.limit, now + *options_.expire_after_access);
-  }
-  void use(place at, time_point now) {
-    entries_.splice(entries_.begin(), entries_, at);
-    if (options_.expire_after_access) limit(entries_.front(), now);
-  }
-  void drop(place at, removal_cause cause, time_point now) {
-    if (at == entries_.end()) return;
-    if (at->value) left_.emplace(*at->value, now < at->expires ? cause : removal_cause::expired);
-    entries_.erase(at);
-  }
-
-  ttl_cache_options options_;
-  std::list<entry> entries_;
-};
+}
 
 void compare(std::uint64_t seed, const ttl_cache_options& options, int steps) {
   CAPTURE(seed);
@@ -160,7 +64,7 @@ void compare(std::uint64_t seed, const ttl_cache_options& options, int steps) {
     for (int step = 0; step < steps && same; ++step) {
       if (below(3) == 0) clock.advance(below(20) * 10ms);
       // Where it matters which of the expired goes first, no two expire at once.
-      if (options.stale_if_error > 0s) clock.advance(1ns);
+      clock.advance(1ns);
       const time_point now = clock.now();
       const int key = below(24);
       const int value = next++;
@@ -203,26 +107,17 @@ void compare(std::uint64_t seed, const ttl_cache_options& options, int steps) {
                     ->source;
         } catch (const std::runtime_error&) {
         }
-        const auto expected = naive.ask(key, kind == 0, now);
-        if (expected) {
-          same = got == expected;
-        } else if (kind == 0) {
-          same = ran && !got;
-        } else if (kind == 1) {
-          same = ran && got == lookup_source::negative;
-          if (options.negative_ttl) {
-            naive.put(key, std::nullopt, {}, true, now);
-          } else {
-            naive.erase(key, now);
-          }
-        } else if (kind == 2) {
-          same = ran && got == lookup_source::loaded;
-          naive.erase(key, now);
-          naive.reject(value);
-        } else {
-          same = ran && got == lookup_source::loaded;
-          naive.put(key, value, {}, true, now);
+        naive_cache::load begun;
+        auto expected = naive.ask(key, true, now, begun);
+        const bool runs = !expected;
+        if (runs) {
+          if (kind == 2) naive.erase(key, now);
+          const auto end = kind == 0   ? naive_cache::end::thrown
+                           : kind == 1 ? naive_cache::end::none
+                                       : naive_cache::end::value;
+          expected = naive.land(begun, end, value, {}, now);
         }
+        same = ran == runs && got == source_of(*expected);
       } else if (what < 94) {
         same =
             real.invalidate_if([&](int k, int) { return k % 5 == key % 5; }) ==
@@ -231,13 +126,14 @@ void compare(std::uint64_t seed, const ttl_cache_options& options, int steps) {
         real.invalidate_all();
         naive.erase_if([](const auto&) { return true; }, now);
       } else {
-        real.maintain(static_cast<std::size_t>(below(4)));
+        const auto budget = static_cast<std::size_t>(below(4));
+        same = real.maintain(budget) == naive.reclaim(budget, now);
       }
       std::vector<std::pair<int, int>> content;
       if (step % 8 == 0) {
         real.for_each([&](int k, int v) { content.emplace_back(k, v); });
         same = same && content == naive.content(now) && real.size() == content.size() &&
-               real.stats().entries <= options.max_entries;
+               real.stats().entries == naive.size() && naive.size() <= options.max_entries;
       }
       if (!same) FAIL("differs at step " << step << ", operation " << what << ", key " << key);
     }
@@ -245,7 +141,7 @@ void compare(std::uint64_t seed, const ttl_cache_options& options, int steps) {
   }
   causes told;
   for (const auto& e : l.events) CHECK(told.emplace(e.value, e.cause).second);  // once each
-  CHECK(told == naive.left_);
+  CHECK(told == naive.left);
   CHECK(told.size() > static_cast<std::size_t>(steps) / 10);
 }
 
