@@ -104,7 +104,7 @@ class basic_retry_budget {
   [[nodiscard]] std::uint64_t available_approx() const noexcept {
     if (slot_ != duration::zero()) {
       const std::lock_guard lock{mutex_};
-      return static_cast<std::uint64_t>(std::max<std::int64_t>(0, window_locked()) / unit);
+      return static_cast<std::uint64_t>(std::max<std::int64_t>(0, window_locked(index_locked())) / unit);
     }
     // [relaxed] One word, read for information.
     return static_cast<std::uint64_t>(tokens_.load(std::memory_order_relaxed) / unit);
@@ -170,7 +170,7 @@ class basic_retry_budget {
   bool take_from_window() noexcept {
     const std::lock_guard lock{mutex_};
     slot& current = current_locked();
-    if (window_locked() < unit) return false;
+    if (window_locked(last_index_) < unit) return false;  // at the one instant that `current` is of
     current.sum -= unit;
     return true;
   }
@@ -193,8 +193,7 @@ class basic_retry_budget {
     return s;
   }
 
-  [[nodiscard]] std::int64_t window_locked() const noexcept {
-    const std::int64_t index = index_locked();
+  [[nodiscard]] std::int64_t window_locked(std::int64_t index) const noexcept {
     std::int64_t sum = capacity_;
     for (const slot& s : slots_) {
       if (s.index > index - slots && s.index <= index) sum += s.sum;

@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <cmath>
+#include <cstdint>
 #include <stdexcept>
 
 #include <weir/retry_budget.hpp>
@@ -105,6 +106,23 @@ TEST_CASE("a clock that steps back mints nothing and takes nothing away", "[retr
   CHECK_FALSE(b.try_withdraw());
   clock.set(time_point{101s});
   CHECK(b.try_withdraw());
+}
+
+TEST_CASE("a retry is judged and recorded at one instant, also while the window moves on", "[retry]") {
+  struct hurried_clock {  // passes a tenth of the window between any two looks
+    std::int64_t* tenths;
+    [[nodiscard]] weir::time_point now() const noexcept { return weir::time_point{100ms * (*tenths)++}; }
+  };
+  std::int64_t tenths = 0;
+  weir::basic_retry_budget<hurried_clock> b{window_budget{.window = 1s, .ratio = 1, .min_per_second = 1},
+                                            hurried_clock{&tenths}};
+  REQUIRE(b.try_withdraw());
+  tenths = 9;
+  CHECK_FALSE(b.try_withdraw());  // in the window of the first, whatever the clock says a moment later
+  tenths = 10;
+  CHECK(b.try_withdraw());
+  tenths = 11;
+  CHECK_FALSE(b.try_withdraw());
 }
 
 TEST_CASE("a window before the epoch of the clock counts as any other", "[retry]") {
