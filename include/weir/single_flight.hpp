@@ -99,7 +99,7 @@ class single_flight {
         if (running) {
           table::refuse_recursion(*running, "single_flight");
           joined_.add();
-          const outcome<> landed = flights_.join(lock, running, clock_, until, stop, "single_flight");
+          const outcome<> landed = flights_.join(lock, running, clock_, until, stop);
           lock.unlock();
           if (!landed) return abandoned_.add(), landed.error();
           return result(*running->landing, true);

@@ -164,7 +164,7 @@ class ttl_cache {
         if (running) {
           ++counts_.misses;
           ++counts_.joined;
-          const outcome<> landed = flights_.join(lock, running, clock_, until, stop, "ttl_cache");
+          const outcome<> landed = flights_.join(lock, running, clock_, until, stop);
           if (!landed) return ++counts_.abandoned, landed.error();
           lock.unlock();
           return answer(*running->landing, lookup_source::joined);

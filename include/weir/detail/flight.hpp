@@ -115,13 +115,10 @@ class flight_table {
     }
   }
 
-  /// Waits under `lock` (given up meanwhile) until `f` lands.
-  ///
-  /// Throws std::logic_error if the calling thread leads `f` itself.
+  /// Waits under `lock` (given up meanwhile) until `f` lands.  The caller has refused recursion.
   template <monotonic_clock Clock>
   [[nodiscard]] outcome<> join(std::unique_lock<std::mutex>& lock, const pointer& f, const Clock& clock,
-                               deadline until, const std::stop_token& stop, const char* component) {
-    refuse_recursion(*f, component);
+                               deadline until, const std::stop_token& stop) {
     waiter w;
     f->waiters.push_back(w);
     f->joined = true;
