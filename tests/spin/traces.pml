@@ -1,13 +1,13 @@
 /* SPDX-License-Identifier: BSL-1.0 */
 
-/* One thread that calls the breaker DEPTH times, in every order (explored, EVERY=1) or in one (simulated), and
- * writes each call with the answer and what the breaker then is, for replay.cpp to compare with the code:
+/* One thread that calls the breaker DEPTH times, in every order (explored, EVERY=1) or in one (simulated),
+ * and writes each call with the answer and what the breaker then is, for replay.cpp to compare with the code:
  *
  *   options THRESHOLD PROBES SUCCESSES OPEN_FOR LEASE
  *   step NUMBER CALL CALLER ARGUMENT ANSWER RETRY_AFTER STATE GENERATION FAILURES PROBE_CALLS BAD_PROBES
  *
  * An exploration writes a tree in preorder: a step follows the latest one whose number is less by one.
- * try_acquire is split where the clock is read in open: `look` is the load of the word, `admit` all that follows.
+ * try_acquire is split where the clock is read in open: `look` is the load of the word, `admit` all the rest.
  * HAND=1 adds the moves by hand. */
 
 #define COUNTING 1
