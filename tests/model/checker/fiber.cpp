@@ -28,10 +28,6 @@ thread_locals::thread_locals() {
       this);
 }
 
-bool thread_locals::contains(const volatile void* p) const {
-  return reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(block_) < size_;
-}
-
 void thread_locals::save(std::vector<char>& into) const { into.assign(block_, block_ + size_); }
 
 void thread_locals::restore(const std::vector<char>& from) const {

@@ -6,6 +6,7 @@
 
 #include <csetjmp>
 #include <cstddef>
+#include <cstdint>
 #include <vector>
 
 namespace weir_model {
@@ -15,7 +16,9 @@ class thread_locals {
  public:
   thread_locals();
 
-  [[nodiscard]] bool contains(const volatile void* p) const;
+  [[nodiscard]] bool contains(const volatile void* p) const {
+    return reinterpret_cast<std::uintptr_t>(p) - reinterpret_cast<std::uintptr_t>(block_) < size_;
+  }
   [[nodiscard]] std::size_t size() const { return size_; }
   void save(std::vector<char>& into) const;
   void restore(const std::vector<char>& from) const;

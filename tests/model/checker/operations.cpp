@@ -28,19 +28,19 @@ void engine::check_frame(const volatile void* p) {
 
 void engine::touch(const volatile void* p, std::size_t bytes, access how) {
   check_frame(p);
-  std::string wrong = watch_.touch(p, bytes, how, current_, memory_.clock(current_));
+  const bool good = watch_.touch(p, bytes, how, current_, memory_.clock(current_));
   if (tracing_ && suspect_ != nullptr && region_.granule_of(p) == region_.granule_of(suspect_)) {
     trace(how == access::write ? "write" : how == access::read ? "read" : "atomic", -1, 0, "", false);
   }
-  if (!wrong.empty()) {
+  if (!good) {
     suspect_ = p;
-    fail(wrong);
+    fail(watch_.wrong());
   }
 }
 
 void engine::plain(const volatile void* p, std::size_t bytes, access how) {
   touch(p, bytes, how);
-  if (how == access::write && watch_.marked(p, bytes)) forget(p, bytes);
+  if (how == access::write && watch_.met_object()) forget(p, bytes);
 }
 
 /// What stood there is no more.
@@ -377,10 +377,9 @@ void engine::release(void* p) {
   if (block == nullptr) fail("delete of what was not allocated");
   if (!block->alive) fail("double free");
   if (!limits_.reuse_memory) {
-    const std::string wrong = watch_.release(p, block->size, current_, memory_.clock(current_));
-    if (!wrong.empty()) {
+    if (!watch_.release(p, block->size, current_, memory_.clock(current_))) {
       suspect_ = p;
-      fail("while memory is freed: " + wrong);
+      fail("while memory is freed: " + watch_.wrong());
     }
   }
   if (watch_.marked(p, block->size)) forget(p, block->size);

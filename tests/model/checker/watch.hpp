@@ -32,18 +32,21 @@ class watch {
     elsewhere_.clear();
   }
 
-  /// The access of `thread`, whose clock is `clock`; empty if nothing is wrong with it.
-  [[nodiscard]] std::string touch(const volatile void* p, std::size_t bytes, access how, int thread,
-                                  const vector_clock& clock);
+  /// The access of `thread`, whose clock is `clock`; false if something is wrong with it, which `wrong` tells.
+  [[nodiscard]] bool touch(const volatile void* p, std::size_t bytes, access how, int thread,
+                           const vector_clock& clock);
+  [[nodiscard]] std::string wrong() const;
+  /// Whether the last access met an atomic, a mutex or a condition variable: writing there ends its life.
+  [[nodiscard]] bool met_object() const { return met_object_; }
 
   /// The memory begins to live, unknown to everybody.
   void allocate(const volatile void* p, std::size_t bytes);
 
-  /// It dies: as a write, and nobody may touch it any more.  Empty if nothing is wrong with that.
-  [[nodiscard]] std::string release(const volatile void* p, std::size_t bytes, int thread,
-                                    const vector_clock& clock);
+  /// It dies: as a write, and nobody may touch it any more.  As `touch`.
+  [[nodiscard]] bool release(const volatile void* p, std::size_t bytes, int thread,
+                             const vector_clock& clock);
 
-  /// Whether an atomic, a mutex or a condition variable has been seen here, so that writing here ends its life.
+  /// Whether such an object stands here.
   [[nodiscard]] bool marked(const volatile void* p, std::size_t bytes);
   void mark(const volatile void* p, std::size_t bytes);
   void unmark(const volatile void* p, std::size_t bytes);
@@ -64,11 +67,24 @@ class watch {
     record all;
   };
 
+  enum class fault : std::uint8_t { none, dead, never_allocated, unordered_write, unordered_use };
+
   [[nodiscard]] entry& at(const volatile void* p);
-  [[nodiscard]] std::string touch_granule(entry& e, std::uint8_t mask, access how, int thread,
-                                          const vector_clock& clock);
+  [[nodiscard]] bool touch_granule(entry& e, std::uint8_t mask, access how, int thread,
+                                   const vector_clock& clock);
   void divide(entry& e);
-  [[nodiscard]] static std::string check(record& r, access how, int thread, const vector_clock& clock);
+  [[nodiscard]] bool check(record& r, access how, int thread, const vector_clock& clock);
+  [[nodiscard]] bool is(fault what, access how = access::read, int other = 0) {
+    fault_ = what;
+    fault_access_ = how;
+    fault_with_ = other;
+    return false;
+  }
+
+  fault fault_ = fault::none;  // what `touch` has found last
+  access fault_access_ = access::read;
+  int fault_with_ = 0;
+  bool met_object_ = false;
 
   const region& region_;
   std::uint32_t execution_ = 1;
