@@ -65,7 +65,7 @@ def reached_near(rows, file, line):
 
 
 def find(programs, jobs):
-    """Prints the table; returns whether every order has its witness or its argument, and a line for README.md."""
+    """Prints the table; returns whether every order has its witness or its argument, a line for README.md, and rows."""
     with concurrent.futures.ThreadPoolExecutor(jobs) as pool:
         rows = [row for part in pool.map(weaken, programs) for row in part]
     merged = {}
@@ -74,7 +74,7 @@ def find(programs, jobs):
             at = (row["file"], row["line"], *key(row))
             if not merged.get(at, {}).get("scenario"):
                 merged[at] = row
-    arguments, used, good, killed = argued(), set(), True, 0
+    arguments, used, good, killed, table = argued(), set(), True, 0, []
     print(f"\n{'order':<62} {'weakened':<22} witness")
     for at, row in sorted(merged.items(), key=lambda item: item[0][:2]):
         name = f"{row['file'].removeprefix('include/weir/')}:{row['line']} {function_name(row)} {row['operation']}"
@@ -88,6 +88,9 @@ def find(programs, jobs):
             good = False
             witness = "NONE"
         print(f"{name:<62} {key(row)[3]:<22} {witness}")
+        table.append({"file": row["file"], "line": row["line"], "function": function_name(row),
+                      "operation": row["operation"], "change": key(row)[3], "scenario": row["scenario"] or None,
+                      "argument": None if row["scenario"] else arguments.get(key(row)), "failure": row["failure"]})
     for entry in sorted(set(arguments) - used):
         good = False
         print(f"{ARGUED.name}: not needed: {' | '.join(entry)}")
@@ -99,4 +102,4 @@ def find(programs, jobs):
     summary = (f"Memory orders weakened by one step: {len(merged)}; found by a scenario: {killed}; "
                f"argued to be equivalent: {len(used)}.")
     print(f"\n{summary}")
-    return good, summary
+    return good, summary, table
