@@ -199,11 +199,11 @@ TEST_CASE("memory that runs out keeps nobody from an answer", "[batcher][fault]"
       if (answers) batch[0].set_value(1);
     };
     const auto make = [&] { b.emplace(weir::batcher_options<int>{.max_batch = 3}, call); };
-    if (next.strike(make)) make();
+    if (next.strike_through(make)) make();
     self = &*b;
     for (const int request : {1, 7}) {
       bool complained = false;
-      const bool silent = next.strike([&] {
+      const bool silent = next.strike_through([&] {
         try {
           (void)b->submit(request);
         } catch (const std::logic_error&) {
@@ -213,7 +213,7 @@ TEST_CASE("memory that runs out keeps nobody from an answer", "[batcher][fault]"
       CHECK(complained != silent);
     }
     answers = true;
-    next.strike([&] { (void)b->submit(1); });
+    next.strike_through([&] { (void)b->submit(1); });
     CHECK(b->stats().batches == 3);
     CHECK(*b->submit(1) == 1);
   });
@@ -225,7 +225,7 @@ TEST_CASE("a batcher that cannot be made leaks nothing", "[batcher][fault]") {
     const int faults = fault_loop("batcher", kind, [](fault& next) {
       const auto call = [owned = faulty{1}](std::span<int_item> batch) { batch[0].set_value(owned.value); };
       int got = 0;
-      const bool failed = next.strike([&] {
+      const bool failed = next.strike_through([&] {
         batcher<int, int> b{{}, call};
         got = *b.submit(1);
       });
@@ -246,9 +246,9 @@ TEST_CASE("whichever timer fails, its caller leaves the queue and a linger is cu
     held.entered.wait();
     auto second = in_thread([&] { return *b.submit(2); });
     await_waiting(b, 1);
-    next.strike([&] { (void)b.submit(3, clock.now() + 2h); });
+    next.strike_through([&] { (void)b.submit(3, clock.now() + 2h); });
     CHECK(b.stats().waiting == 1);
-    next.strike([&] { (void)b.submit_for(3, 2h); });
+    next.strike_through([&] { (void)b.submit_for(3, 2h); });
     CHECK(b.stats().waiting == 1);
     CHECK(b.stats().abandoned == 2);
     auto third = in_thread([&] { return *b.submit(4); });

@@ -37,6 +37,7 @@ constexpr int pushed_one_by_one = 4;
 struct script {
   script(fault& f, overflow_policy policy, bool handled)
       : next{f},
+        heard{handled || policy != overflow_policy::drop_oldest},
         queue{{.capacity = 2, .overflow = policy},
               handled ? bounded_queue<faulty>::drop_handler{[this](faulty&& v) { gone.push_back(v.value); }}
                       : bounded_queue<faulty>::drop_handler{}} {
@@ -44,13 +45,18 @@ struct script {
     out.reserve(1);
   }
 
+  /// A value that is dropped, and that nobody wants to have, may throw unheard.
+  template <class Step>
+  void strike(Step step) {
+    heard ? next.strike_through(step) : next.strike(step);
+  }
+
   void push(int n) {
     faulty value{n};
     const auto before = queue.stats();
     const bool by_copy = n % 2 != 0;
     const faulty& copied = value;
-    next.strike(
-        [&] { by_copy ? (void)queue.try_push(copied) : (void)queue.push_for(std::move(value), 0ns); });
+    strike([&] { by_copy ? (void)queue.try_push(copied) : (void)queue.push_for(std::move(value), 0ns); });
     const auto after = queue.stats();
     CHECK(conserved(queue));
     if (after.pushed != before.pushed) taken.push_back(n);
@@ -62,7 +68,7 @@ struct script {
     values.reserve(3);
     for (int n = first; n != first + 3; ++n) values.emplace_back(n);
     const auto before = queue.stats().pushed;
-    next.strike([&] { (void)queue.try_push_range(values); });
+    strike([&] { (void)queue.try_push_range(values); });
     const auto count = static_cast<int>(queue.stats().pushed - before);
     for (int n = 0; n != 3; ++n) {
       if (n < count) taken.push_back(first + n);
@@ -72,7 +78,7 @@ struct script {
 
   void pop() {
     int value = faulty::moved_from;
-    const bool thrown = next.strike([&] {
+    const bool thrown = next.strike_through([&] {
       if (const auto popped = queue.try_pop()) value = popped->value;
     });
     if (!thrown && value != faulty::moved_from) got.push_back(value);
@@ -80,14 +86,14 @@ struct script {
   }
 
   void pop_many(bool linger) {
-    next.strike([&] { linger ? (void)queue.pop_up_to(out, 2, 0ns) : (void)queue.try_pop_n(out, 1); });
+    next.strike_through([&] { linger ? (void)queue.pop_up_to(out, 2, 0ns) : (void)queue.try_pop_n(out, 1); });
     CHECK(queue.stats().popped == got.size() + out.size());
   }
 
   void close_and_take() {
     std::vector<faulty> rest;
     const auto before = queue.stats();
-    const bool thrown = next.strike([&] { rest = queue.close_and_take(); });
+    const bool thrown = next.strike_through([&] { rest = queue.close_and_take(); });
     if (thrown) CHECK((!queue.closed() && queue.stats().left == before.left));
     if (thrown) rest = queue.close_and_take();
     CHECK(rest.size() == before.left);
@@ -108,6 +114,7 @@ struct script {
   }
 
   fault& next;
+  const bool heard;
   std::vector<int> gone;
   bounded_queue<faulty> queue;
   std::vector<int> taken;
@@ -142,14 +149,14 @@ TEST_CASE("whichever allocation fails, nothing is lost", "[bounded_queue][fault]
   const int faults = fault_loop("bounded_queue", "allocation", [](fault& next) {
     std::unique_ptr<bounded_queue<int>> queue;
     const auto make = [&] { queue = std::make_unique<bounded_queue<int>>(weir::bounded_queue_options{3}); };
-    if (next.strike(make)) make();
+    if (next.strike_through(make)) make();
     for (const int i : {1, 2, 3}) CHECK(queue->try_push(i));
     std::vector<int> out;
-    next.strike([&] { (void)queue->try_pop_n(out, 1); });
-    next.strike([&] { (void)queue->pop_up_to(out, 2, 0ns); });
+    next.strike_through([&] { (void)queue->try_pop_n(out, 1); });
+    next.strike_through([&] { (void)queue->pop_up_to(out, 2, 0ns); });
     CHECK(queue->size_approx() == 3 - out.size());
     std::vector<int> left;
-    const bool thrown = next.strike([&] { left = queue->close_and_take(); });
+    const bool thrown = next.strike_through([&] { left = queue->close_and_take(); });
     CHECK(queue->closed() == !thrown);
     CHECK(queue->size_approx() == (thrown ? 3 - out.size() : 0));
     CHECK(conserved(*queue));
@@ -196,7 +203,7 @@ TEST_CASE("values that cannot be copied are as many as before a move of them all
     bounded_queue<unique> queue{{.capacity = 3}};
     for (const int n : {1, 2, 3}) CHECK(queue.push(unique{n}));
     std::vector<unique> all;
-    const bool thrown = next.strike([&] { all = queue.close_and_take(); });
+    const bool thrown = next.strike_through([&] { all = queue.close_and_take(); });
     CHECK(queue.closed() == !thrown);
     CHECK(all.size() == (thrown ? 0 : 3));
     CHECK(queue.size_approx() == 3 - all.size());
@@ -253,7 +260,7 @@ TEST_CASE("a throwing move of a push leaves a waiting consumer waiting, and the 
     bounded_queue<faulty> queue{{.capacity = 1}};
     auto consumer = std::async(std::launch::async, [&] { return queue.pop()->value; });
     await_waiting(queue, 0, 1);
-    const bool thrown = next.strike([&] { (void)queue.push(faulty{1}); });
+    const bool thrown = next.strike_through([&] { (void)queue.push(faulty{1}); });
     if (thrown) CHECK(queue.stats().waiting_consumers == 1);
     if (thrown) CHECK(queue.push(faulty{2}));
     CHECK(consumer.get() == (thrown ? 2 : 1));
@@ -285,11 +292,11 @@ TEST_CASE("what a drop handler throws comes out of a push that has been made", "
                                   [](faulty&&) { fault::point("drop_handler"); }};
       std::uint64_t pushed = 0;
       for (int n = 0; n != 4; ++n) {
-        next.strike([&] { (void)queue.push(faulty{n}); });
+        next.strike_through([&] { (void)queue.push(faulty{n}); });
         CHECK(queue.stats().pushed == ++pushed);
       }
       std::vector<faulty> values(2, faulty{4});
-      const bool thrown = next.strike([&] { (void)queue.push_range(values); });
+      const bool thrown = next.strike_through([&] { (void)queue.push_range(values); });
       pushed += thrown && values[1].value == 4 ? 1U : 2U;
       CHECK(queue.stats().pushed == pushed);
       CHECK(conserved(queue));
@@ -309,20 +316,25 @@ TEST_CASE("whichever timer fails, the wait throws and has changed nothing", "[bo
       const auto s = queue.stats();
       return s.waiting_producers == 0 && s.waiting_consumers == 0 && conserved(queue);
     };
-    next.strike([&] { (void)queue.pop_for(1s); });
+    next.strike_through([&] { (void)queue.pop_for(1s); });
     CHECK(quiet());
-    next.strike([&] { (void)queue.pop_up_to_until(out, 1, 1s, clock.now() + 1s); });
+    next.strike_through([&] { (void)queue.pop_up_to_until(out, 1, 1s, clock.now() + 1s); });
     CHECK(quiet());
     CHECK(queue.push(faulty{1}));
+    const auto push_in_vain = [&](auto&& push) {
+      const auto rejected = queue.stats().rejected;
+      const bool thrown = next.strike_through(push);
+      CHECK(queue.stats().rejected == rejected + (thrown ? 0 : 1));
+      CHECK(quiet());
+    };
     faulty two{2};
-    next.strike([&] { (void)queue.push_for(std::move(two), 1s); });
+    push_in_vain([&] { (void)queue.push_for(std::move(two), 1s); });
     CHECK(two.value == 2);
     std::vector<faulty> more(2, faulty{3});
-    next.strike([&] { (void)queue.push_range_for(more, 1s); });
+    push_in_vain([&] { (void)queue.push_range_for(more, 1s); });
     CHECK(more[0].value == 3);
-    CHECK(quiet());
     // What was taken before the linger failed is in `out`.
-    next.strike([&] { (void)queue.pop_up_to(out, 2, 1s); });
+    next.strike_through([&] { (void)queue.pop_up_to(out, 2, 1s); });
     CHECK(out.size() == 1);
     CHECK(quiet());
     CHECK(queue.push(std::move(two)));
@@ -338,14 +350,14 @@ TEST_CASE("a wait whose timer fails does not hold up who waits already", "[bound
                                               faulty_clock{clock, faulty_clock::time::leaps}};
     auto consumer = std::async(std::launch::async, [&] { return queue.pop()->value; });
     await_waiting(queue, 0, 1);
-    next.strike([&] { (void)queue.pop_for(1s); });
+    next.strike_through([&] { (void)queue.pop_for(1s); });
     CHECK(queue.stats().waiting_consumers == 1);
     CHECK(queue.push(faulty{1}));
     CHECK(consumer.get() == 1);
     CHECK(queue.push(faulty{2}));
     auto producer = std::async(std::launch::async, [&] { return queue.push(faulty{3}).has_value(); });
     await_waiting(queue, 1, 0);
-    next.strike([&] { (void)queue.push_for(faulty{4}, 1s); });
+    next.strike_through([&] { (void)queue.push_for(faulty{4}, 1s); });
     CHECK(queue.stats().waiting_producers == 1);
     CHECK(queue.pop()->value == 2);
     CHECK(producer.get());

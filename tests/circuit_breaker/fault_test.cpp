@@ -68,7 +68,7 @@ TEST_CASE("memory that runs out while a breaker is made leaves nothing behind", 
         weir::circuit_breaker_options{.window = weir::consecutive_failures{}}}) {
     failures += fault_loop("circuit_breaker", "allocation", [&](fault& next) {
       bool made = false;
-      const bool thrown = next.strike([&] {
+      const bool thrown = next.strike_through([&] {
         basic_circuit_breaker breaker{options, clock.source(), silent{}};
         made = breaker.state() == breaker_state::closed;
       });
@@ -84,8 +84,8 @@ TEST_CASE("memory that runs out while a breaker is reconfigured changes nothing"
     manual_clock clock;
     breaker_type breaker{{.window = weir::count_window{4}}, clock.source()};
     std::move(*breaker.try_acquire()).failure();
-    const bool thrown =
-        next.strike([&] { breaker.reconfigure({.window = weir::count_window{8}, .minimum_calls = 1}); });
+    const bool thrown = next.strike_through(
+        [&] { breaker.reconfigure({.window = weir::count_window{8}, .minimum_calls = 1}); });
     CHECK(breaker.stats().window_calls == (thrown ? 1 : 0));
     CHECK(breaker.is_as_new_at(clock.now()) == false);
     std::move(*breaker.try_acquire()).failure();

@@ -59,11 +59,11 @@ TEST_CASE("a comparison or a hash that throws leaves the flight that it was comp
       const faulty key{1};
       const faulty collides{3};
       const auto led = f.run(key, [&] {
-        next.strike([&] { (void)f.run(collides, [] { return faulty{8}; }); });
+        next.strike_through([&] { (void)f.run(collides, [] { return faulty{8}; }); });
         CHECK(f.stats().in_flight == 1);
-        next.strike([&] { (void)f.forget(collides); });
+        next.strike_through([&] { (void)f.forget(collides); });
         CHECK(f.stats().in_flight == 1);
-        const bool thrown = next.strike([&] { (void)f.forget(key); });
+        const bool thrown = next.strike_through([&] { (void)f.forget(key); });
         CHECK(f.stats().in_flight == (thrown ? 1 : 0));
         return faulty{7};
       });
@@ -82,7 +82,7 @@ TEST_CASE("a call that asks for its own key is told so, or that there is no memo
     const faulty key{1};
     bool told = false;
     const auto led = f.run(key, [&] {
-      const bool silent = next.strike([&] {
+      const bool silent = next.strike_through([&] {
         try {
           (void)f.run(key, [] { return faulty{8}; });
         } catch (const std::logic_error&) {
@@ -102,7 +102,7 @@ TEST_CASE("no value is ever assigned", "[single_flight][fault]") {
   const int faults = fault_loop("single_flight", "assign", [](fault& next) {
     manual_clock clock;
     flights f{faulty_clock{clock}};
-    next.strike([&] { (void)f.run(faulty{1}, [] { return faulty{7}; }); });
+    next.strike_through([&] { (void)f.run(faulty{1}, [] { return faulty{7}; }); });
     CHECK(f.stats().led == 1);
   });
   CHECK(faults == 0);

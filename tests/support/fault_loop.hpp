@@ -57,6 +57,16 @@ class fault {
     return came_out(std::forward<Step>(step));
   }
 
+  /// As `strike`, of a step that swallows no fault: checks that one that happens in it comes out of it.  For the
+  /// thread of the test alone.
+  template <class Step>
+  bool strike_through(Step&& step) {
+    const bool past = happened_;
+    const bool out = strike(std::forward<Step>(step));
+    CHECK(out == (happened_ && !past));
+    return out;
+  }
+
   /// Whether a fault comes out of `step`, where none is laid: for who shares the fault of another.
   template <class Step>
   static bool came_out(Step&& step) {

@@ -101,7 +101,7 @@ TEST_CASE("a task is neither copied nor moved", "[task_gate][fault]") {
     const int faults = fault_loop("task_gate", kind, [](fault& next) {
       task_gate gate;
       const auto task = [owned = faulty{1}] { static_cast<void>(owned); };
-      next.strike([&] {
+      next.strike_through([&] {
         gate.run_if_idle(task);
         gate.run_coalesced(task);
       });
@@ -114,7 +114,7 @@ TEST_CASE("a task is neither copied nor moved", "[task_gate][fault]") {
 TEST_CASE("entering, running and leaving need no memory", "[task_gate][fault]") {
   const int faults = fault_loop("task_gate", "allocation", [](fault& next) {
     task_gate gate;
-    next.strike([&] {
+    next.strike_through([&] {
       static_cast<void>(gate.try_enter());
       gate.run_if_idle([] {});
       gate.run_coalesced([] {});
@@ -134,7 +134,7 @@ TEST_CASE("memory that runs out in a wait or in a complaint changes nothing", "[
     basic_task_gate gate{{}, faulty_clock{clock, faulty_clock::time::leaps}};
     std::optional held = gate.try_enter();
     bool complained = false;
-    const bool silent = next.strike([&] {
+    const bool silent = next.strike_through([&] {
       try {
         gate.set_capacity(0);
       } catch (const std::invalid_argument&) {
@@ -143,7 +143,7 @@ TEST_CASE("memory that runs out in a wait or in a complaint changes nothing", "[
     });
     CHECK(complained != silent);
     CHECK(gate.stats().capacity == 1);
-    next.strike([&] { static_cast<void>(gate.enter_for(1s)); });
+    next.strike_through([&] { static_cast<void>(gate.enter_for(1s)); });
     CHECK(gate.stats().waiting == 0);
     held.reset();
     CHECK(gate.try_enter());
@@ -159,7 +159,7 @@ TEST_CASE("whichever timer fails, the wait throws and leaves nothing behind", "[
     auto held = gate.try_enter();
     const auto threw = [&](auto&& wait) {
       const auto refused = gate.stats().refused;
-      const bool thrown = next.strike(wait);
+      const bool thrown = next.strike_through(wait);
       CHECK(gate.stats().refused == refused + (thrown ? 0 : 1));
       CHECK(gate.stats().waiting == 0);
       CHECK(gate.try_enter());  // nobody stands in the way
@@ -182,9 +182,9 @@ TEST_CASE("a wait whose timer fails does not hold up who waits already", "[task_
     auto entrant = std::async(std::launch::async, [&] { return gate.enter().has_value(); });
     auto watcher = std::async(std::launch::async, [&] { return gate.wait_idle().has_value(); });
     await_waiting(gate, 1);
-    next.strike([&] { static_cast<void>(gate.enter_for(1s)); });
+    next.strike_through([&] { static_cast<void>(gate.enter_for(1s)); });
     CHECK(gate.stats().waiting == 1);
-    next.strike([&] { static_cast<void>(gate.wait_idle_for(1s)); });
+    next.strike_through([&] { static_cast<void>(gate.wait_idle_for(1s)); });
     held.reset();
     CHECK(entrant.get());
     CHECK(watcher.get());

@@ -38,7 +38,7 @@ TEST_CASE("a wait that the clock cannot take on gives its tokens back", "[token_
         const auto before = bucket.stats();
         const auto held = bucket.available_approx();
         const auto began = clock.now();
-        const bool thrown = next.strike([&] { (void)bucket.acquire(2); });
+        const bool thrown = next.strike_through([&] { (void)bucket.acquire(2); });
         CHECK(bucket.available_approx() == (thrown ? held : 0));
         CHECK(bucket.stats().cancelled == before.cancelled + (thrown ? 1 : 0));
         CHECK(bucket.stats().granted == before.granted + (thrown ? 0 : 1));
@@ -92,7 +92,7 @@ TEST_CASE("a bucket whose options cannot even be complained about is left as it 
     manual_clock clock;
     bucket_type bucket{{.rate = rate::per_second(1), .burst = 2}, faulty_clock{clock}};
     bool complained = false;
-    const bool silent = next.strike([&] {
+    const bool silent = next.strike_through([&] {
       try {
         bucket.reconfigure({.rate = rate::per_second(1), .burst = 2, .initial = 3});
       } catch (const std::invalid_argument&) {
@@ -110,7 +110,7 @@ TEST_CASE("taking, booking and reconfiguring need no memory", "[token_bucket][fa
   const int faults = fault_loop("token_bucket", "allocation", [](fault& next) {
     manual_clock clock;
     bucket_type bucket{{.rate = rate::per_second(1), .burst = 10}, faulty_clock{clock}};
-    next.strike([&] {
+    next.strike_through([&] {
       for (int i = 0; i < 20; ++i) {
         (void)bucket.try_acquire();
         if (auto booked = bucket.reserve(1, 5s)) std::move(*booked).use();

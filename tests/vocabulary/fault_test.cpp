@@ -40,8 +40,8 @@ TEST_CASE("an outcome that cannot take a value keeps its refusal", "[outcome][fa
     const int faults = fault_loop("outcome", by_move ? "move" : "copy", [&](fault& next) {
       outcome<faulty> changing = why;
       outcome<faulty> given{std::in_place, 7};
-      const bool thrown =
-          next.strike([&] { by_move ? changing = std::move(given) : changing = std::as_const(given); });
+      const bool thrown = next.strike_through(
+          [&] { by_move ? changing = std::move(given) : changing = std::as_const(given); });
       CHECK(changing.has_value() != thrown);
       if (thrown) CHECK(changing.error() == why);
       if (!thrown) CHECK(changing->value == 7);
@@ -55,7 +55,7 @@ TEST_CASE("an outcome that cannot take another value keeps its own", "[outcome][
   const int faults = fault_loop("outcome", "assign", [](fault& next) {
     outcome<faulty> changing{std::in_place, 1};
     const outcome<faulty> given{std::in_place, 7};
-    const bool thrown = next.strike([&] { changing = given; });
+    const bool thrown = next.strike_through([&] { changing = given; });
     CHECK(changing->value == (thrown ? 1 : 7));
     changing = refusal{refusal_reason::full};
     CHECK(changing.error().reason == refusal_reason::full);
@@ -70,7 +70,8 @@ TEST_CASE("a function in a chain of outcomes may throw", "[outcome][fault]") {
       fault::point("callback");
       return n + 1;
     };
-    const bool thrown = next.strike([&] { result = *outcome<int>{1}.transform(grown).transform(grown); });
+    const bool thrown =
+        next.strike_through([&] { result = *outcome<int>{1}.transform(grown).transform(grown); });
     CHECK(result == (thrown ? 0 : 3));
   });
   CHECK(faults == 2);
@@ -85,14 +86,15 @@ TEST_CASE("a timer that fails loses no token and leaves nothing behind", "[parki
       waiter w;
       for (int n = 0; n != 3; ++n) {
         wake_reason why{};
-        const bool thrown = next.strike([&] { why = sleep(w, timers, clock.now() + 1s, stop.get_token()); });
+        const bool thrown =
+            next.strike_through([&] { why = sleep(w, timers, clock.now() + 1s, stop.get_token()); });
         if (!thrown) CHECK(why == wake_reason::deadline_reached);
       }
       clock.set(weir::time_point{});
       CHECK(clock.sleepers() == 0);
       w.park.unpark();
       wake_reason why{};
-      if (next.strike([&] { why = sleep(w, timers, clock.now() + 1s, {}); })) {
+      if (next.strike_through([&] { why = sleep(w, timers, clock.now() + 1s, {}); })) {
         why = sleep(w, timers, deadline::never(), {});
       }
       CHECK(why == wake_reason::unparked);
