@@ -39,8 +39,8 @@ bool valid(const backoff_options& o) {
          o.factor <= std::numeric_limits<double>::max() && o.proportion >= 0 && o.proportion <= 1;
 }
 
-/// The growth of the n-th delay, written down; not more than the cap.  One who multiplies by little often stops at
-/// `patience` steps, with what he has by then, and is right from below.
+/// The growth of the n-th delay, written down; not more than the cap.  One who multiplies by little often
+/// stops at `patience` steps, with what he has by then, and is right from below.
 extended grown(const backoff_options& o, std::uint32_t n, std::uint32_t patience) {
   const auto base = static_cast<extended>(o.base.count());
   const auto cap = static_cast<extended>(o.cap.count());

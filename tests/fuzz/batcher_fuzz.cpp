@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Calls that answer, refuse, throw, answer twice or not at all, requests that give up, and batches that are cut by count
-// and weight.
+// Calls that answer, refuse, throw, answer twice or not at all, requests that give up, and batches that are
+// cut by count and weight.
 #include <algorithm>
 #include <cstdint>
 #include <exception>
@@ -227,8 +227,8 @@ class alone {
   ending answer_;
 };
 
-/// Many threads, who come one by one while the first batch is served: the batches after it are the queue, cut by count
-/// and weight.
+/// Many threads, who come one by one while the first batch is served: the batches after it are the queue, cut
+/// by count and weight.
 class company {
   using manual_clock = weir::testing::manual_clock;
   using batcher_type = weir::batcher<int, brittle, manual_clock::view>;

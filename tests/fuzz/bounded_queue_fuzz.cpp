@@ -20,7 +20,8 @@ using weir::refusal_reason;
 
 struct blown {};
 
-/// What is queued: counts itself; the move or copy that finds the fuse at 1 throws and leaves the source as it was.
+/// What is queued: counts itself; the move or copy that finds the fuse at 1 throws and leaves the source as
+/// it was.
 struct element_base {
   static inline int fuse = 0;
   static inline int alive = 0;

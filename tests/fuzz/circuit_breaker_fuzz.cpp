@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Calls, results, lost permits, moves by hand, other options and clocks that step, against the literal breaker.
+// Calls, results, lost permits, moves by hand, other options and clocks that step, against the literal
+// breaker.
 #include <cstdint>
 #include <optional>
 #include <stdexcept>

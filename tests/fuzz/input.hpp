@@ -31,7 +31,8 @@ class input {
 
   bool flag() noexcept { return (byte() & 1U) != 0; }
 
-  /// 0 .. n - 1 for n up to 256; one byte, so that a small change of the input is a small change of the script.
+  /// 0 .. n - 1 for n up to 256; one byte, so that a small change of the input is a small change of the
+  /// script.
   template <class Integer = int>
   Integer below(Integer n) noexcept {
     return n <= 1 ? Integer{0} : static_cast<Integer>(byte() % static_cast<unsigned>(n));

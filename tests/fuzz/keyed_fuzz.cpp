@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Keys that are pinned, erased and forced out, with factories that throw and use the map themselves, against a list in
-// the order of use; and buckets that fade, against a map without bounds.
+// Keys that are pinned, erased and forced out, with factories that throw and use the map themselves, against
+// a list in the order of use; and buckets that fade, against a map without bounds.
 #include <algorithm>
 #include <cstdint>
 #include <list>

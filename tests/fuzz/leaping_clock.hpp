@@ -8,8 +8,8 @@
 
 namespace weir_test {
 
-/// A clock on which every wait ends at once, at exactly its instant.  One thread plays many: what happens while
-/// somebody waits is done by `meanwhile`, on the thread that waits, before time leaps.
+/// A clock on which every wait ends at once, at exactly its instant.  One thread plays many: what happens
+/// while somebody waits is done by `meanwhile`, on the thread that waits, before time leaps.
 class leaping_clock {
  public:
   class view {

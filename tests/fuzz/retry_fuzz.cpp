@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Calls that fail in every way, with hints, deadlines, stops and clocks that wake late, attempt by attempt and sleep by
-// sleep.
+// Calls that fail in every way, with hints, deadlines, stops and clocks that wake late, attempt by attempt
+// and sleep by sleep.
 #include <algorithm>
 #include <cstdint>
 #include <optional>
@@ -228,7 +228,8 @@ class game {
     }
   }
 
-  /// The call ended while or before it slept for another attempt: why, and what became of the retry that was paid for.
+  /// The call ended while or before it slept for another attempt: why, and what became of the retry that was
+  /// paid for.
   void settle(end& expected, const std::optional<duration>& pause, weir::deadline until,
               const std::stop_source& stop) {
     if (expected != end::none) return;

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Calls inside calls: for other keys, for their own, after it was forgotten; that throw, refuse and are stopped.
+// Calls inside calls: for other keys, for their own, after it was forgotten; that throw, refuse and are
+// stopped.
 #include <algorithm>
 #include <cstdint>
 #include <optional>

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Trees of tasks that run, trigger, wait and throw inside one another, against a number of units and a line of callers.
+// Trees of tasks that run, trigger, wait and throw inside one another, against a number of units and a line
+// of callers.
 #include <algorithm>
 #include <cstdint>
 #include <deque>

@@ -116,8 +116,8 @@ class game {
     }
   }
 
-  /// About a token's time, a little, anything, and back; back only as far as the bucket is sure to remember to
-  /// the nanosecond.
+  /// About a token's time, a little, anything, and back; back only as far as the bucket is sure to remember
+  /// to the nanosecond.
   void step_clock() {
     const unsigned how = in_.byte();
     const wide token = model_.p == 0 ? 1000 : model_.q / model_.p;

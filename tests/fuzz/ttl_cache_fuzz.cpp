@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
-// Every verb of a cache whose keys collide, with loaders that fail, find nothing and use the cache themselves, against
-// a list with times.
+// Every verb of a cache whose keys collide, with loaders that fail, find nothing and use the cache
+// themselves, against a list with times.
 #include <algorithm>
 #include <cstdint>
 #include <optional>

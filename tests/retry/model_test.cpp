@@ -6,6 +6,7 @@
 
 #include <weir/retry.hpp>
 
+#include "retry/reference.hpp"
 #include "retry/support.hpp"
 
 using namespace std::chrono_literals;
@@ -31,7 +32,7 @@ TEST_CASE("calls behave as the reference, attempt by attempt and sleep by sleep"
        .backoff = backoff,
        .budget = weir::token_budget{.capacity = 6, .per_success = 0.5}},
       clock.source()};
-  int half_tokens = 12;
+  auto budget = weir_test::naive_budget::tokens(6, 0.5).value();
   int ends[4] = {};  // ok, final, attempts or deadline, budget
 
   for (int round = 0; round < 4000; ++round) {
@@ -56,7 +57,7 @@ TEST_CASE("calls behave as the reference, attempt by attempt and sleep by sleep"
     while (end < 0) {
       const answer& a = script[attempts++];
       if (a.ok) {
-        half_tokens = std::min(12, half_tokens + 1);
+        budget.deposit(0);
         end = 0;
       } else if (a.final) {
         end = 1;
@@ -65,10 +66,9 @@ TEST_CASE("calls behave as the reference, attempt by attempt and sleep by sleep"
         own = a.hint > 0ms ? backoff.base : std::min<duration>(backoff.cap, own * 2);
         if (attempts == 5 || (!until.is_never() && now + pause >= until.time())) {
           end = 2;
-        } else if (half_tokens < 2) {
+        } else if (!budget.withdraw(0)) {
           end = 3;
         } else {
-          half_tokens -= 2;
           now += pause;
           slept.push_back(pause);
         }
@@ -87,7 +87,7 @@ TEST_CASE("calls behave as the reference, attempt by attempt and sleep by sleep"
     REQUIRE(made == attempts);
     REQUIRE(clock.slept == slept);
     REQUIRE(result.has_value() == (end == 0));
-    REQUIRE(policy.budget()->available_approx() == static_cast<std::uint64_t>(half_tokens / 2));
+    REQUIRE(policy.budget()->available_approx() == budget.available(0));
   }
   for (const int count : ends) CHECK(count > 100);
   const auto stats = policy.stats();

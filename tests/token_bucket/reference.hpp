@@ -17,8 +17,8 @@ __extension__ using wide = __int128;
 /// The least whole number that is not below a / b, for b > 0.
 [[nodiscard]] constexpr wide ceil_divide(wide a, wide b) { return -floor_divide(-a, b); }
 
-/// A bucket written down in the most literal way, in 128 bits: tokens and the remainder in units of 1/q token,
-/// refilled by p units a nanosecond.
+/// A bucket written down in the most literal way, in 128 bits: tokens and the remainder in units of 1/q
+/// token, refilled by p units a nanosecond.
 struct literal_bucket {
   wide p, q, burst;
   wide units;  // tokens * q + remainder; negative in debt
