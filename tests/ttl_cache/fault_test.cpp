@@ -3,6 +3,7 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <array>
+#include <cstdint>
 #include <functional>
 #include <map>
 #include <optional>
@@ -222,6 +223,26 @@ TEST_CASE("a failure that cannot be remembered is thrown all the same, and a sta
       CHECK(faults >= 1);
     }
   }
+}
+
+TEST_CASE("a loaded value that there is no memory to store is reported as rejected, once",
+          "[ttl_cache][fault]") {
+  int rejected = 0;
+  const int faults = fault_loop("ttl_cache", "allocation", [&](fault& next) {
+    manual_clock clock;
+    reports told{};
+    {
+      cache c{{.max_entries = 20}, faulty_clock{clock}, {&told}};
+      const bool thrown =
+          next.strike_through([&] { (void)c.get_or_load(faulty{1}, [] { return faulty{47}; }); });
+      CHECK(c.contains(faulty{1}) != thrown);
+      CHECK(c.stats().rejected == static_cast<std::uint64_t>(told[47]));
+      rejected += told[47];
+    }
+    CHECK(told[47] <= 1);
+  });
+  CHECK(rejected >= 2);  // no room in the index, or in the order of expiry
+  CHECK(faults > rejected);
 }
 
 TEST_CASE("a write that fails does not overtake the load of its key that is running", "[ttl_cache][fault]") {
