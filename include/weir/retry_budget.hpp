@@ -196,7 +196,7 @@ class basic_retry_budget {
   [[nodiscard]] std::int64_t window_locked(std::int64_t index) const noexcept {
     std::int64_t sum = capacity_;
     for (const slot& s : slots_) {
-      if (s.index > index - slots && s.index <= index) sum += s.sum;
+      if (s.index > index - slots) sum += s.sum;  // none is ahead of time
     }
     return sum;
   }

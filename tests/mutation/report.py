@@ -33,6 +33,12 @@ def arguments(path):
     return listed
 
 
+def paragraph(m):
+    nth = f'nth: {m.nth}\n' if m.nth > 1 else ''
+    return (f'header: {m.header}\nfunction: {m.function}\noriginal: {m.original}\nmutated: {m.mutated}\n'
+            f'source: {m.source}\n{nth}because: \n')
+
+
 def conclude(options, mutants, verdicts, runner, list_file, partial, last):
     listed = arguments(list_file)
     totals, killed, equal = Counter(), Counter(), Counter()
@@ -73,5 +79,7 @@ def conclude(options, mutants, verdicts, runner, list_file, partial, last):
                  'killer': verdicts[m.id][0] if verdicts[m.id] else None,
                  'how': verdicts[m.id][1] if verdicts[m.id] else None} for m in mutants]
         options.json.write_text(json.dumps(rows, indent=1) + '\n')
+    # Ready to be argued about: the form is that of equivalent.txt.
+    last.with_suffix('.txt').write_text('\n'.join(paragraph(m) for m in survivors))
     last.write_text(json.dumps([m.key for m in mutants if verdicts[m.id] is None]))
     return 1 if survivors or wrong else 0
