@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: BSL-1.0
+// Sleeping and being woken: the token of a parker, the protocol of the list of waiters.
+#include <weir/detail/parking.hpp>
+
+#include <array>
+#include <atomic>
+#include <chrono>
+#include <cstddef>
+#include <mutex>
+#include <stop_token>
+#include <thread>
+
+#include "model/scenario.hpp"
+#include "support.hpp"
+
+namespace {
+
+using namespace std::chrono_literals;
+using namespace weir_model;
+using weir::deadline;
+using weir::detail::parker;
+using weir::detail::wait_list;
+using weir::detail::waiter;
+using weir::detail::wake_reason;
+using real_clock = weir::steady_clock;
+
+// ---- one parker
+
+void unparks_once(world& w) {
+  auto& p = w.make<parker>();
+  auto& message = w.make<int>(0);
+  w.thread([&] {
+    message = 1;
+    p.unpark();
+  });
+  w.thread([&] {
+    expect(p.park_until(still_clock{}, deadline::never()));
+    expect(message == 1, "what came before the unpark is seen");
+  });
+}
+
+const scenario token_waits{"parking", "an unpark wakes, whether it comes before or after", {}, unparks_once};
+const scenario token_only{
+    "parking", "a wait without an unpark goes on, whatever wakes it", {.early_wakes = 2}, unparks_once};
+
+void unparks_twice(world& w) {
+  auto& p = w.make<parker>();
+  auto& parked = w.make<std::atomic<int>>(0);
+  w.thread([&] {
+    p.unpark();
+    while (parked.load() == 0) std::this_thread::yield();
+    p.unpark();
+  });
+  w.thread([&] {
+    for (int i = 0; i < 2; ++i) {
+      expect(p.park_until(still_clock{}, deadline::never()));
+      parked.store(i + 1);
+    }
+  });
+  w.after([&] { expect(parked.load() == 2); });
+}
+
+const scenario token_is_taken{"parking", "each token wakes once", {}, unparks_twice};
+
+/// The waiter stands on the stack; the other gets at it by an address.
+void leaves_its_stack(world& w) {
+  auto& where = w.make<std::atomic<parker*>>(nullptr);
+  w.thread([&] {
+    parker p;
+    where.store(&p);
+    expect(p.park_until(still_clock{}, deadline::never()));
+  });
+  w.thread([&] {
+    parker* p = nullptr;
+    while ((p = where.load()) == nullptr) std::this_thread::yield();
+    p->unpark();
+  });
+}
+
+const scenario left_stack{
+    "parking", "a waiter may leave its stack as soon as it was unparked", {}, leaves_its_stack};
+
+void time_or_token(world& w) {
+  auto& p = w.make<parker>();
+  auto& woken = w.make<bool>(false);
+  w.thread([&] { woken = p.park_until(real_clock{}, deadline::after(real_clock::now(), 1h)); });
+  w.thread([&] { p.unpark(); });
+  w.after([&] {
+    expect(woken || virtual_time() >= 3'600'000'000'000, "false only when its time has come");
+    if (!woken) expect(p.park_until(still_clock{}, deadline::never()), "the token stays");
+  });
+}
+
+const scenario time_races_token{
+    "parking", "time or the token ends a wait, and the token is not lost", {.early_wakes = 1}, time_or_token};
+
+void only_time(world& w) {
+  auto& p = w.make<parker>();
+  w.thread([&] {
+    const long long start = virtual_time();
+    expect(!p.park_until(real_clock{}, deadline::after(real_clock::now(), 3h)));
+    expect(virtual_time() == start + 3 * 3'600'000'000'000, "at its time, not an hour's nap before");
+  });
+}
+
+const scenario exactly_then{"parking", "a wait that nobody ends ends at its deadline", {}, only_time};
+
+// ---- the list
+
+/// A component in small: units are given to who waits, in order.
+struct counter {
+  struct entrant : waiter {
+    bool granted = false;  // guarded by the mutex of the counter
+  };
+  std::mutex mutex;
+  wait_list waiters;
+  int units = 0;
+  int order = 0;
+
+  template <class Clock>
+  int take(const Clock& clock, deadline until, const std::stop_token& stop, wake_reason& why) {
+    std::unique_lock lock{mutex};
+    if (units > 0) {
+      --units;
+      return ++order;
+    }
+    entrant self;
+    waiters.push_back(self);
+    lock.unlock();
+    why = weir::detail::sleep(self, clock, until, stop);
+    lock.lock();
+    if (self.granted) return ++order;
+    waiters.remove(self);
+    return 0;
+  }
+
+  void give() {
+    const std::lock_guard lock{mutex};
+    if (waiters.empty()) {
+      ++units;
+      return;
+    }
+    auto& first = static_cast<entrant&>(*waiters.front());
+    waiters.remove(first);
+    first.granted = true;
+    first.park.unpark();
+  }
+};
+
+void two_in_line(world& w) {
+  auto& c = w.make<counter>();
+  auto& taken = w.make<std::array<int, 2>>();
+  for (std::size_t i = 0; i < 2; ++i) {
+    w.thread([&c, &taken, i] {
+      wake_reason why{};
+      taken[i] = c.take(still_clock{}, deadline::never(), {}, why);
+    });
+  }
+  w.thread([&c] {
+    c.give();
+    c.give();
+  });
+  w.after([&] {
+    expect(taken[0] + taken[1] == 3, "one unit each");
+    expect(c.units == 0 && c.waiters.empty() && c.waiters.size() == 0);
+  });
+}
+
+const scenario line_of_two{"parking",
+                           "two that wait in line are both woken",
+                           {.preemptions = 3, .random_executions = 20'000},
+                           two_in_line};
+
+void time_or_grant(world& w) {
+  auto& c = w.make<counter>();
+  auto& taken = w.make<std::array<int, 2>>();
+  w.thread([&] {
+    wake_reason why{};
+    taken[0] = c.take(real_clock{}, deadline::after(real_clock::now(), 1h), {}, why);
+    if (taken[0] == 0) expect(why == wake_reason::deadline_reached);
+  });
+  w.thread([&] { c.give(); });
+  w.after([&] {
+    expect(c.waiters.empty());
+    expect(taken[0] + c.units == 1, "the unit is with the waiter or with the component");
+  });
+}
+
+const scenario time_races_grant{
+    "parking", "a grant at the deadline is seen or was never made", {.early_wakes = 1}, time_or_grant};
+
+/// A stop callback of the standard library leans on what a futex promises beyond the standard.
+constexpr bounds stops{.preemptions = 2, .strict_wait = false, .random_executions = 10'000};
+
+void stop_or_grant(world& w) {
+  auto& c = w.make<counter>();
+  auto& stop = w.make<std::stop_source>();
+  auto& taken = w.make<int>(0);
+  w.thread([&] {
+    wake_reason why{};
+    taken = c.take(still_clock{}, deadline::never(), stop.get_token(), why);
+    if (taken == 0) expect(why == wake_reason::stop_requested);
+  });
+  w.thread([&] { stop.request_stop(); });
+  w.thread([&] { c.give(); });
+  w.after([&] {
+    expect(c.waiters.empty());
+    expect(taken + c.units == 1, "the unit is with the waiter or with the component");
+  });
+}
+
+const scenario stop_races_grant{"parking", "a grant at a stop is seen or was never made", stops,
+                                stop_or_grant};
+
+void middle_gives_up(world& w) {
+  auto& c = w.make<counter>();
+  auto& taken = w.make<std::array<int, 3>>();
+  for (std::size_t i = 0; i < 3; ++i) {
+    w.thread([&c, &taken, i] {
+      wake_reason why{};
+      taken[i] = i == 1 ? c.take(real_clock{}, deadline::after(real_clock::now(), 1h), {}, why)
+                        : c.take(still_clock{}, deadline::never(), {}, why);
+    });
+  }
+  w.thread([&] {
+    std::this_thread::sleep_for(2h);
+    c.give();
+    c.give();
+  });
+  w.after([&] {
+    expect(taken[0] != 0 && taken[1] == 0 && taken[2] != 0);
+    expect(c.units == 0 && c.waiters.empty() && c.waiters.size() == 0);
+  });
+}
+
+const scenario unlinked{"parking",
+                        "one of three in line that gives up leaves the others in line",
+                        {.preemptions = 1, .weak = false, .random_executions = 10'000},
+                        middle_gives_up};
+
+}  // namespace
