@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Random programs under the checker, against the axioms and against the checker's own search without reduction.
 //
-//   trust_differential [PROGRAMS [SEED]]
+//   model_random_programs [--long] [PROGRAMS [SEED]]
 //
 // Every outcome that the checker shows must be one of C++20, and so of RC11 (it is sound); those of the search with sleep
 // sets must be those of the plain search (its reduction loses nothing); and it must show every outcome of C++20 whose
@@ -9,6 +9,7 @@
 #include "model/scenario.hpp"
 #include "programs.hpp"
 #include "rc11.hpp"
+#include "report.hpp"
 
 #include <algorithm>
 #include <atomic>
@@ -124,10 +125,10 @@ class tally {
       return;
     }
     against_axioms(code, reduced.found);
-    against_plain_search(code, reduced.found);
+    against_plain_search(code, reduced);
   }
 
-  void print(double seconds) const {
+  void print() const {
     std::printf(
         "programs %ld: identical to RC11 %ld, proper subsets %ld, unsound %ld, reduction errors %ld\n",
         programs_, identical_, subsets_, unsound_, reduction_);
@@ -136,8 +137,17 @@ class tally {
     std::printf("append-only order of stores %ld, not of C++20 %ld, unexplained %ld\n", append_only_,
                 repaired_, unexplained_);
     std::printf("outcomes of C++20 beyond RC11 %ld: load buffering, never shown\n", buffering_);
-    std::printf("plain searches %ld; executions %ld with sleep sets, %ld without; %.1f s\n", plain_,
-                executions_, plain_executions_, seconds);
+    std::printf("searched without reduction too %ld: executions %ld, against %ld with sleep sets\n", plain_,
+                plain_executions_, reduced_executions_);
+  }
+
+  [[nodiscard]] long executions() const { return executions_; }
+  [[nodiscard]] std::string note() const {
+    return "Random programs against the axioms of C++20: " + std::to_string(programs_) + ", with " +
+           std::to_string(allowed_ - missed_) + " of " + std::to_string(allowed_) +
+           " outcomes of RC11; outcomes that are wrong: " + std::to_string(unsound_) +
+           "; errors of the reduction: " + std::to_string(reduction_) +
+           "; outcomes missed for no known reason: " + std::to_string(unexplained_) + ".";
   }
 
   [[nodiscard]] bool good() const {
@@ -168,16 +178,18 @@ class tally {
     if (!unexplained.empty()) complain("missed, though an order of execution shows it", code, unexplained);
   }
 
-  void against_plain_search(const program& code, const outcomes& found) {
+  void against_plain_search(const program& code, const search& reduced) {
     constexpr double most = 30'000;
     if (weir_test::plain_executions(code) > most) return;
     const search plain = explore({.preemptions = 1000}, code);
     if (!plain.report.complete) return;
     ++plain_;
     plain_executions_ += plain.report.executions;
-    if (plain.found == found) return;
+    executions_ += plain.report.executions;
+    reduced_executions_ += reduced.report.executions;
+    if (plain.found == reduced.found) return;
     ++reduction_;
-    complain("lost by the reduction", code, minus(plain.found, found));
+    complain("lost by the reduction", code, minus(plain.found, reduced.found));
   }
 
   void complain(const std::string& what, const program& code, const outcomes& which) {
@@ -205,19 +217,30 @@ class tally {
   long plain_ = 0;
   long executions_ = 0;
   long plain_executions_ = 0;
+  long reduced_executions_ = 0;
   int complaints_ = 0;
 };
 
 }  // namespace
 
 int main(int count, char** arguments) {
-  const long programs = count > 1 ? std::atol(arguments[1]) : 1000;
-  const auto seed = static_cast<unsigned>(count > 2 ? std::atol(arguments[2]) : 1);
-  std::mt19937 random{seed};
+  const weir_test::command_line line = weir_test::parse(count, arguments);
+  if (line.weakens) return 0;
+  const auto number = [&](std::size_t i, long otherwise) {
+    return line.words.size() > i ? std::atol(line.words[i].c_str()) : otherwise;
+  };
+  const long programs = number(0, line.extended ? 10'000 : 1'000);
+  std::mt19937 random{static_cast<unsigned>(number(1, 1))};
   const auto start = std::chrono::steady_clock::now();
   tally all;
   for (long i = 0; i < programs; ++i)
     all.compare(weir_test::random_program(weir_test::profiles[i % 3], random));
-  all.print(std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count());
+  const double seconds = std::chrono::duration<double>(std::chrono::steady_clock::now() - start).count();
+  all.print();
+  weir_test::write(line, {.name = "random programs: the outcomes of the axioms",
+                          .holds = all.good(),
+                          .executions = all.executions(),
+                          .seconds = seconds,
+                          .note = all.note()});
   return all.good() ? 0 : 1;
 }

@@ -25,7 +25,7 @@ class outcome_book {
   std::set<std::string> words_;
 };
 
-/// A test, defined at namespace scope; `run_litmus` runs them all.
+/// A test, defined at namespace scope; `run_litmus` runs all of them.
 struct litmus {
   /// \param allowed  By C++20, words with blanks between them.
   /// \param beyond   Those of them that the checker never shows: its documented limits.
@@ -42,7 +42,7 @@ struct litmus {
 /// Every word of `length` binary digits, but one.
 std::string every_word(int length, std::string_view but = {});
 
-/// Prints a line a test; whether all hold.
-bool run_litmus();
+/// Prints a line a test; 0 if all hold.
+int run_litmus(int count, char** arguments);
 
 }  // namespace weir_test
