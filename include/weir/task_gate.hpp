@@ -418,9 +418,8 @@ class basic_task_gate {
     const std::lock_guard lock{mutex_};
     // A trigger may still come between the look and the exchange; only the lock's own flags are quiet now.
     while ((word & pending_flag) == 0) {
-      // [C]
-      if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_release,
-                                      std::memory_order_relaxed)) {
+      // [relaxed] Who waits for idleness looks under the lock too.
+      if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_relaxed)) {
         settle();
         return true;
       }
@@ -507,14 +506,15 @@ class basic_task_gate {
 
   /// Lets in the first waiters as far as they fit, keeps the flags true, tells the watchers of idleness.
   void settle() noexcept {
-    // [E]
-    std::uint64_t word = word_.load(std::memory_order_acquire);
+    // [relaxed] Who set a flag has seen, by [E] or [G], those who left before; who leaves since does so under
+    // the lock.
+    std::uint64_t word = word_.load(std::memory_order_relaxed);
     while (!waiters_.empty()) {
       auto& first = static_cast<entrant&>(*waiters_.front());
       // Nobody else takes units while the flag is set.
       if (free_units(word) < first.weight) break;
-      // [G]
-      word = word_.fetch_sub(units(first.weight), std::memory_order_acquire) - units(first.weight);
+      // [relaxed] As the load.
+      word = word_.fetch_sub(units(first.weight), std::memory_order_relaxed) - units(first.weight);
       waiters_.remove(first);
       grant(first);
       first.park.unpark();
