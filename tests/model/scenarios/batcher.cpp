@@ -275,7 +275,7 @@ const scenario stopped{"batcher", "a caller that is stopped is part of no call, 
 
 /// The first leader is alone; who leads two later waits an hour for a third.  Time passes only when all wait.
 struct lingering : timed {
-  lingering() : timed{{.max_batch = 3, .linger = 1h}} {}
+  explicit lingering(std::size_t most = 3) : timed{{.max_batch = most, .linger = 1h}} {}
   long long start = virtual_time();
 
   void expect_no_linger() const { expect(virtual_time() == start, "nobody waits for what will not come"); }
@@ -330,11 +330,14 @@ void linger_ends_by_close(world& w) {
 
 const scenario linger_closed{"batcher", "a close ends a linger", sampled, linger_ends_by_close};
 
+/// The last has less than the hour, whether it comes before the linger begins or joins it.
+template <int Callers>
 void linger_ends_for_deadline(world& w) {
-  auto& s = w.make<lingering>();
-  for (int n = 0; n < 3; ++n) {
+  auto& s = w.make<lingering>(4U);
+  for (int n = 0; n < Callers; ++n) {
     w.thread([&s, n] {
-      const deadline until = n == 2 ? deadline::after(weir::steady_clock::now(), 30min) : deadline::never();
+      const deadline until =
+          n == Callers - 1 ? deadline::after(weir::steady_clock::now(), 30min) : deadline::never();
       expect(s.submit(n, until), "its deadline has not come");
     });
   }
@@ -342,7 +345,11 @@ void linger_ends_for_deadline(world& w) {
 }
 
 const scenario linger_deadline{"batcher", "nobody lingers until somebody's deadline has passed", sampled,
-                               linger_ends_for_deadline};
+                               linger_ends_for_deadline<3>};
+const scenario linger_joined{"batcher",
+                             "one that joins a linger is served before its deadline",
+                             {.preemptions = 1, .weak = false, .random_executions = 20'000},
+                             linger_ends_for_deadline<4>};
 
 /// Two of three may be stopped: the leader, or who kept it company.
 void linger_ends_alone(world& w) {

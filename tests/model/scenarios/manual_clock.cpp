@@ -137,6 +137,20 @@ const scenario forgotten{"manual_clock",
                          {.preemptions = 2, .random_executions = 20'000},
                          time_or_token};
 
+void token_then_time(world& w) {
+  auto& clock = w.make<manual_clock>();
+  auto& p = w.make<parker>();
+  w.thread([&] { expect(p.park_until(clock.source(), at_10), "the token was there before"); });
+  w.thread([&] {
+    p.unpark();
+    clock.advance(10ns);
+  });
+  w.after([&] { expect(clock.sleepers() == 0); });
+}
+
+const scenario token_first{
+    "manual_clock", "a sleeper that was unparked before its time is told so", {}, token_then_time};
+
 /// Time that steps back must not leave a sleeper behind that believes in the old time.
 void steps_back(world& w) {
   auto& clock = w.make<manual_clock>();
