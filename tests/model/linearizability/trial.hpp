@@ -49,27 +49,19 @@ class recorder {
     });
   }
 
-  /// What a thread does: `call(operation)` for each, between two moments of its own.
+  /// What a thread does: `call(operation, split)` for each, between two moments of its own.
+  ///
+  /// `split(answer, next)` ends the call that runs and begins another, where a call calls back: so that the
+  /// history knows when.
   template <class Call>
   void run(int thread, const std::vector<operation>& calls, std::atomic<int>& calling, Call call) {
     for (const operation& next : calls) {
-      // Calls are events that the checker orders: otherwise the moment of a call would always be that of the
-      // return before it.  Not under a weak memory, where it would be one more order between the threads.
-      if (how_ == ordering::real_time) calling.fetch_add(1, std::memory_order_relaxed);
-      const moment before = how_ == ordering::happens_before ? now() : moment{};
-      std::size_t at = 0;
-      outside([&] {
-        at = history_.size();
-        history_.push_back({thread, next, std::nullopt, clock_++, -1});
-        moments_.push_back({before, before});
+      std::size_t at = begin_call(thread, next, calling);
+      const answer given = call(next, [&](const answer& so_far, const operation& then) {
+        end_call(at, so_far);
+        at = begin_call(thread, then, calling);
       });
-      const answer given = call(next);
-      const moment after = how_ == ordering::happens_before ? now() : moment{};
-      outside([&] {
-        history_[at].answer = given;
-        history_[at].returned = clock_++;
-        moments_[at].second = after;
-      });
+      end_call(at, given);
     }
   }
 
@@ -103,6 +95,29 @@ class recorder {
   trial_result result;
 
  private:
+  [[nodiscard]] std::size_t begin_call(int thread, const operation& what, std::atomic<int>& calling) {
+    // Calls are events that the checker orders: otherwise the moment of a call would always be that of the
+    // return before it.  Not under a weak memory, where it would be one more order between the threads.
+    if (how_ == ordering::real_time) calling.fetch_add(1, std::memory_order_relaxed);
+    const moment here = how_ == ordering::happens_before ? now() : moment{};
+    std::size_t at = 0;
+    outside([&] {
+      at = history_.size();
+      history_.push_back({thread, what, std::nullopt, clock_++, -1});
+      moments_.push_back({here, here});
+    });
+    return at;
+  }
+
+  void end_call(std::size_t at, const answer& given) {
+    const moment here = how_ == ordering::happens_before ? now() : moment{};
+    outside([&] {
+      history_[at].answer = given;
+      history_[at].returned = clock_++;
+      moments_[at].second = here;
+    });
+  }
+
   [[nodiscard]] std::string show_history() const {
     std::string text = "history (call and return in the order of one clock):\n";
     for (const record& c : history_) {
@@ -121,6 +136,15 @@ class recorder {
   int clock_ = 0;
 };
 
+template <class Subject, class Operation, class Split>
+auto apply(Subject& subject, int thread, const Operation& o, const Split& split) {
+  if constexpr (requires { subject.apply(thread, o, split); }) {
+    return subject.apply(thread, o, split);
+  } else {
+    return subject.apply(thread, o);
+  }
+}
+
 /// Explores `planned` on a `Subject`, which is made from the setup and answers `apply(thread, operation)`.
 template <class Component, class Subject>
 [[nodiscard]] trial_result try_out(const plan<Component>& planned,
@@ -134,11 +158,12 @@ template <class Component, class Subject>
       w.thread([&notes, &planned, &calling, &subject, t] {
         const int thread = static_cast<int>(t) + 1;
         notes.run(thread, planned.threads[t], calling,
-                  [&](const auto& o) { return subject.apply(thread, o); });
+                  [&](const auto& o, const auto& split) { return apply(subject, thread, o, split); });
       });
     }
     w.after([&] {
-      notes.run(0, planned.closing, calling, [&](const auto& o) { return subject.apply(0, o); });
+      notes.run(0, planned.closing, calling,
+                [&](const auto& o, const auto& split) { return apply(subject, 0, o, split); });
       expect(notes.judge(), "the history is linearizable");
     });
   });

@@ -6,6 +6,7 @@
 #include <vector>
 
 #include <weir/circuit_breaker.hpp>
+#include <weir/testing/manual_clock.hpp>
 
 #include "../campaign.hpp"
 #include "../specification/breaker.hpp"
@@ -71,9 +72,10 @@ weir::circuit_breaker_options options_of(const breaker_setup& setup) {
   return o;
 }
 
+/// The clock is one of which the memory model knows: who reads a time sees what was done before it came.
 class breaker_subject {
  public:
-  explicit breaker_subject(const breaker_setup& setup) : breaker_{options_of(setup)} {}
+  explicit breaker_subject(const breaker_setup& setup) : breaker_{options_of(setup), clock_.source()} {}
 
   answer apply(int thread, const operation& o) {
     auto& permits = of(permits_, thread);
@@ -100,7 +102,7 @@ class breaker_subject {
         breaker_.force_open();
         return {word::done, {}};
       case verb::advance:
-        advance(o.argument);
+        clock_.advance(weir::duration{o.argument});
         return {word::done, {}};
       case verb::stats: {
         const auto s = breaker_.stats();
@@ -113,7 +115,8 @@ class breaker_subject {
   }
 
  protected:
-  using permit_list = std::vector<weir::circuit_breaker::permit>;
+  using breaker = weir::basic_circuit_breaker<weir::testing::manual_clock::view>;
+  using permit_list = std::vector<breaker::permit>;
 
   static word word_of(weir::breaker_state state) {
     switch (state) {
@@ -135,7 +138,8 @@ class breaker_subject {
     return {word::done, {}};
   }
 
-  weir::circuit_breaker breaker_;
+  weir::testing::manual_clock clock_;
+  breaker breaker_;
   per_thread<permit_list> permits_{};
 };
 

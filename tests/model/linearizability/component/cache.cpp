@@ -76,7 +76,8 @@ class cache_subject {
  public:
   explicit cache_subject(const cache_setup& setup) : cache_{options_of(setup)} {}
 
-  answer apply(int, const operation& o) {
+  template <class Split>
+  answer apply(int, const operation& o, const Split& split) {
     const int key = o.argument;
     const int value = o.other;
     switch (o.verb) {
@@ -105,21 +106,26 @@ class cache_subject {
         return {word::done, {}};
       case verb::load:
       case verb::load_failing:
-        return load(o);
+        return load(o, split);
       case verb::advance:
         advance(key);
         return {word::done, {}};
+      default:  // a part of a load
+        return {};
     }
-    return {};
   }
 
  protected:
   static answer yes_or_no(bool yes) { return {yes ? word::yes : word::no, {}}; }
 
-  answer load(const operation& o) {
+  template <class Split>
+  answer load(const operation& o, const Split& split) {
+    const bool fails = o.verb == verb::load_failing;
     try {
       const auto found = cache_.get_or_load(o.argument, [&] {
-        if (o.verb == verb::load_failing) throw failure_of{o.other};
+        split(answer{word::leads, {}},
+              operation{fails ? verb::land_failing : verb::land, o.argument, o.other});
+        if (fails) throw failure_of{o.other};
         return o.other;
       });
       if (!found || !*found) return {word::none, {}};
@@ -145,9 +151,11 @@ class cache_subject {
 class reviving_cache : public cache_subject {
  public:
   using cache_subject::cache_subject;
-  answer apply(int thread, const operation& o) {
-    if (o.verb != verb::load) return cache_subject::apply(thread, o);
+  template <class Split>
+  answer apply(int thread, const operation& o, const Split& split) {
+    if (o.verb != verb::load) return cache_subject::apply(thread, o, split);
     if (const auto found = cache_.get(o.argument)) return {word::hit, {*found}};
+    split(answer{word::leads, {}}, operation{verb::land, o.argument, o.other});
     cache_.insert_or_assign(o.argument, o.other);
     return {word::loaded, {o.other}};
   }
@@ -157,8 +165,9 @@ class reviving_cache : public cache_subject {
 class flickering_cache : public cache_subject {
  public:
   using cache_subject::cache_subject;
-  answer apply(int thread, const operation& o) {
-    if (o.verb != verb::put) return cache_subject::apply(thread, o);
+  template <class Split>
+  answer apply(int thread, const operation& o, const Split& split) {
+    if (o.verb != verb::put) return cache_subject::apply(thread, o, split);
     const bool there = cache_.erase(o.argument);
     cache_.insert_or_assign(o.argument, o.other);
     return yes_or_no(!there);

@@ -57,16 +57,20 @@ class flight_subject {
  public:
   explicit flight_subject(const flight_setup&) {}
 
-  answer apply(int, const operation& o) {
+  template <class Split>
+  answer apply(int, const operation& o, const Split& split) {
     if (o.verb == verb::forget) return {flights_.forget(o.argument) ? word::forgotten : word::nothing, {}};
     const weir::deadline until = o.verb == verb::run_for
                                      ? weir::deadline::after(weir::steady_clock::now(), weir::duration{10})
                                      : weir::deadline::never();
+    const bool fails = o.verb == verb::run_failing;
     try {
       const auto result = flights_.run(
           o.argument,
           [&] {
-            if (o.verb == verb::run_failing) throw failure_of{o.other};
+            split(answer{word::leads, {}},
+                  operation{fails ? verb::land_failing : verb::land, o.argument, o.other});
+            if (fails) throw failure_of{o.other};
             return o.other;
           },
           until);
@@ -86,13 +90,14 @@ class lingering_flight {
  public:
   explicit lingering_flight(const flight_setup& setup) : inner_{setup} {}
 
-  answer apply(int thread, const operation& o) {
+  template <class Split>
+  answer apply(int thread, const operation& o, const Split& split) {
     {
       const std::lock_guard lock{mutex_};
       const auto kept = kept_.find(o.argument);
       if (kept != kept_.end() && o.verb == verb::run) return {word::shared, {kept->second}};
     }
-    const answer given = inner_.apply(thread, o);
+    const answer given = inner_.apply(thread, o, split);
     if (given.word == word::shared) {
       const std::lock_guard lock{mutex_};
       kept_[o.argument] = static_cast<int>(given.values.front());

@@ -162,6 +162,23 @@ struct queue_of_tries : queue_component {
   }
 };
 
+/// Scenarios of one who waits, and tries beside it.
+struct queue_of_a_waiter : queue_component {
+  static setup draw_setup(dice& roll) {
+    return {.capacity = 1,
+            .overflow = roll.one_of({weir::overflow_policy::block, weir::overflow_policy::drop_oldest})};
+  }
+  static std::vector<operation> draw_thread(dice& roll, const setup&, int thread, int calls) {
+    std::vector<operation> all;
+    for (int i = 0; i < calls; ++i) {
+      const verb what =
+          thread == 1 ? verb::pop_for : roll.one_of({verb::try_push, verb::try_push, verb::try_pop});
+      all.push_back({what, value_of(thread, all.size()), 0});
+    }
+    return all;
+  }
+};
+
 /// Planted: whether it is closed is looked at before the lock, so that a value is taken after the drain.
 class hasty_queue : public queue_subject {
  public:
@@ -190,12 +207,15 @@ class hasty_queue : public queue_subject {
 }  // namespace
 
 campaigns judge_queue(const campaign_options& options) {
+  const auto one_step = [](const queue_setup& s) { return queue_specification{s, true}; };
   const auto protocol = [](const queue_setup& s) { return queue_specification{s, false}; };
   using subject = queue_subject;
   using component = queue_component;
   return {
       campaign<component, subject>(options, consistent(options), "histories in real time", protocol),
       campaign<component, subject>(options, weak(options), "histories by happens-before", protocol),
+      campaign<queue_of_a_waiter, subject>(options, consistent(options),
+                                           "documented: a promised value keeps its room", one_step, true),
       campaign<component, shy_queue>(options, consistent(options), "planted: empty when two meet", protocol,
                                      true),
       campaign<queue_of_tries, hasty_queue>(options, consistent(options),

@@ -22,8 +22,10 @@ struct bucket_setup {
 
 /// token_bucket: the instant when it is full again, and the time.
 ///
-/// `in_one_step` reads the clock at the instant of the decision.  Otherwise a call is two steps: it reads the
-/// clock, then decides as of that reading or as of any later instant at which tokens were taken.
+/// A call is three steps: it reads the clock, looks at the bucket, and decides, as of its reading or of a later
+/// instant at which tokens were taken.  What takes tokens takes them from what is there when it decides; what
+/// only tells (a refusal with its `retry_after`, `available_approx`) tells of what it looked at, though others
+/// may have taken tokens since.  `in_one_step` is stricter than the contract: all of it at one instant.
 class bucket_specification {
  public:
   using operation = request<bucket_verb>;
@@ -35,6 +37,7 @@ class bucket_specification {
     int full_at = 0;
     std::vector<int> taken_at{};  // the instants at which tokens were taken, in order
     per_thread<int> read{};       // the clock, by calls between their steps
+    per_thread<int> seen{};       // `full_at`, likewise
     friend auto operator<=>(const state&, const state&) = default;
   };
 
@@ -48,7 +51,7 @@ class bucket_specification {
   }
 
   [[nodiscard]] int steps(const operation& o) const {
-    return in_one_step_ || o.verb == bucket_verb::advance ? 1 : 2;
+    return in_one_step_ || o.verb == bucket_verb::advance ? 1 : 3;
   }
 
   template <class Emit>
@@ -62,11 +65,18 @@ class bucket_specification {
     } else if (e.step == 0) {
       of(next.read, e.thread) = s.now;
       emit(next);
+    } else if (e.step == 1) {
+      of(next.seen, e.thread) = s.full_at;
+      emit(next);
     } else {
       const int read = std::exchange(of(next.read, e.thread), 0);
+      const int seen = std::exchange(of(next.seen, e.thread), 0);
       const auto as_of = [&](int instant) {
         state after = next;
-        if (decide(after, e, read, instant)) emit(after);
+        if (decide(after, e, read, instant)) return emit(after);
+        state looked_at = next;
+        looked_at.full_at = seen;
+        if (decide(looked_at, e, read, instant) && looked_at.full_at == seen) emit(next);
       };
       as_of(read);
       for (const int taken : s.taken_at) {

@@ -12,8 +12,21 @@
 
 namespace weir_model {
 
-enum class cache_verb { get, contains, put, insert, erase, compute, clear, load, load_failing, advance };
-enum class cache_word { value, none, yes, no, hit, loaded, joined, threw, done };
+enum class cache_verb {
+  get,
+  contains,
+  put,
+  insert,
+  erase,
+  compute,
+  clear,
+  load,
+  load_failing,
+  land,
+  land_failing,
+  advance
+};
+enum class cache_word { value, none, yes, no, hit, leads, loaded, joined, threw, done };
 
 struct cache_setup {
   int max_entries = 8;
@@ -22,9 +35,10 @@ struct cache_setup {
 
 /// ttl_cache with its loader.
 ///
-/// `get_or_load` is two steps: it hits, joins or lists a load, then comes back with a value.  The value of a
-/// load is stored if the load is still listed; a write or an erasure of its key takes it off the list, so
-/// that no load brings back what was there before (no resurrection).
+/// `get_or_load` is two steps: it hits, or joins a load and gets what that gives.  Where it leads one instead,
+/// it ends when the loader begins, and what follows is another call, that of `land`.  The value is stored if
+/// the load is still listed; a write or an erasure of its key takes it off the list, so that no load brings
+/// back what was there before (no resurrection).
 class cache_specification {
  public:
   using operation = request<cache_verb>;  // key, value; or nanoseconds
@@ -44,7 +58,7 @@ class cache_specification {
     std::array<int, 3> listed{};  // loads by key, named by their value; 0: none
     std::set<int> landed{};
     std::set<int> failed{};
-    per_thread<int> load{};  // that a call between its steps is on; -1: it has its answer
+    per_thread<int> load{};  // that a call between its steps has joined; 0: it has its answer
     friend auto operator<=>(const state&, const state&) = default;
   };
 
@@ -92,6 +106,9 @@ class cache_specification {
       case cache_verb::load:
       case cache_verb::load_failing:
         return e.step == 0 ? begin_load(s, e) : end_load(s, e);
+      case cache_verb::land:
+      case cache_verb::land_failing:
+        return land(s, e);
       case cache_verb::advance:
         s.now += key;
         std::erase_if(s.entries, [&](const entry& x) { return x.expires != 0 && x.expires <= s.now; });
@@ -102,10 +119,10 @@ class cache_specification {
 
   [[nodiscard]] static std::string show(const operation& o) {
     static constexpr const char* names[] = {
-        "get ",           "contains ",    "insert_or_assign ",
-        "insert ",        "erase ",       "compute ",
-        "invalidate_all", "get_or_load ", "get_or_load (its loader throws) ",
-        "advance "};
+        "get ",           "contains ",      "insert_or_assign ",
+        "insert ",        "erase ",         "compute ",
+        "invalidate_all", "get_or_load ",   "get_or_load (its loader throws) ",
+        "land ",          "land (throws) ", "advance "};
     std::string text = names[static_cast<int>(o.verb)];
     if (text.back() != ' ') return text;
     text += std::to_string(o.argument);
@@ -114,8 +131,8 @@ class cache_specification {
     return has_value ? text + " = " + std::to_string(o.other) : text;
   }
   [[nodiscard]] static std::string show(const answer& a) {
-    static constexpr const char* words[] = {"value",  "none",   "yes",   "no",  "hit",
-                                            "loaded", "joined", "threw", "done"};
+    static constexpr const char* words[] = {"value", "none",   "yes",    "no",    "hit",
+                                            "leads", "loaded", "joined", "threw", "done"};
     return show_reply(words[static_cast<int>(a.word)], a);
   }
   [[nodiscard]] static std::string show(const state& s) {
@@ -156,32 +173,32 @@ class cache_specification {
   }
 
   static bool begin_load(state& s, const cache_event& e) {
-    const int mine = e.operation.other;
-    int& load = of(s.load, e.thread);
     if (const int found = use(s, e.operation.argument); found != 0) {
-      load = -1;
       return e.allows({cache_word::hit, {found}});
     }
     int& listed = of_key(s, e.operation.argument);
-    if (listed == 0) listed = mine;
-    load = listed;
-    return true;
+    of(s.load, e.thread) = listed;
+    if (listed != 0) return true;
+    listed = e.operation.other;
+    return e.allows({cache_word::leads, {}});
   }
 
-  [[nodiscard]] bool end_load(state& s, const cache_event& e) const {
+  static bool end_load(state& s, const cache_event& e) {
+    const int joined = std::exchange(of(s.load, e.thread), 0);
+    if (joined == 0) return true;
+    const cache_word how = s.failed.contains(joined) ? cache_word::threw : cache_word::joined;
+    return s.landed.contains(joined) && e.allows({how, {joined}});
+  }
+
+  [[nodiscard]] bool land(state& s, const cache_event& e) const {
     const int mine = e.operation.other;
-    const int load = std::exchange(of(s.load, e.thread), 0);
-    if (load == -1) return true;
-    if (load != mine) {
-      const cache_word how = s.failed.contains(load) ? cache_word::threw : cache_word::joined;
-      return s.landed.contains(load) && e.allows({how, {load}});
-    }
-    const bool fails = e.operation.verb == cache_verb::load_failing;
+    const bool fails = e.operation.verb == cache_verb::land_failing;
     int& listed = of_key(s, e.operation.argument);
     s.landed.insert(mine);
     if (fails) s.failed.insert(mine);
-    if (std::exchange(listed, listed == mine ? 0 : listed) == mine && !fails) {
-      store(s, e.operation.argument, mine);
+    if (listed == mine) {
+      listed = 0;
+      if (!fails) store(s, e.operation.argument, mine);
     }
     return e.allows({fails ? cache_word::threw : cache_word::loaded, {mine}});
   }
