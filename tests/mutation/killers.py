@@ -76,9 +76,9 @@ class Build:
         alive = [m for m in mutants if str(m.key) not in known]
         while True:
             copies = schemata.write(include, self.copy, alive)
+            unit = ''.join(f'#include <{Path(c).relative_to(self.copy)}>\n' for c in copies)
             done = subprocess.run([COMPILER, '-std=c++20', *FLAGS.split(), f'-I{self.copy}', '-fsyntax-only', '-xc++',
-                                   '-'], input=''.join(f'#include <{Path(c).relative_to(self.copy)}>\n' for c in copies),
-                                  stderr=subprocess.PIPE, text=True, check=False)
+                                   '-'], input=unit, stderr=subprocess.PIPE, text=True, check=False)
             log = done.stderr
             for tree in self.trees:
                 if done.returncode != 0 or not self.targets(tree):
