@@ -67,6 +67,7 @@ struct [[nodiscard]] push_range_result {
 ///             I2  Values leave in the order in which they were taken.
 ///             I3  Producers wait only while the queue is full, consumers only while nothing is left that is
 ///                 not promised to an earlier one; both are served in the order they came, without barging.
+///                 What is promised keeps its room until taken: a push may find it full, a pop empty.
 ///             I4  A value that was not taken stays with the caller, not moved from.
 /// Ordering    What came before an accepted push happens-before what follows the pop of that value.
 /// Allocation  None after construction, but for vectors of the caller and what T itself allocates.
