@@ -86,7 +86,10 @@ template <int Callers>
 void all_submit(world& w) {
   auto& s = w.make<plain>();
   for (int n = 0; n < Callers; ++n) {
-    w.thread([&s, n] { expect(s.submit(n)); });
+    w.thread([&s, n] {
+      expect(s.submit(n));
+      reuse_stack();
+    });
   }
   w.after([&] {
     s.expect_at_rest();
@@ -229,8 +232,9 @@ void times_out(world& w) {
 
 const scenario late{"batcher", "a caller that times out is part of no call", {.early_wakes = 1}, times_out};
 
+template <std::size_t Most>
 void one_of_three_times_out(world& w) {
-  auto& s = w.make<timed>(weir::batcher_options<int>{.max_batch = 1});
+  auto& s = w.make<timed>(weir::batcher_options<int>{.max_batch = Most});
   auto& answered = w.make<std::array<bool, 3>>();
   for (int n = 0; n < 3; ++n) {
     w.thread([&s, &answered, n] {
@@ -250,7 +254,11 @@ void one_of_three_times_out(world& w) {
 const scenario late_leader{"batcher",
                            "one that times out as its turn comes hands its turn on",
                            {.preemptions = 2, .weak = false, .early_wakes = 1, .random_executions = 20'000},
-                           one_of_three_times_out};
+                           one_of_three_times_out<1>};
+const scenario late_member{"batcher",
+                           "one that times out while its batch runs waits for its answer",
+                           {.preemptions = 2, .weak = false, .early_wakes = 1, .random_executions = 20'000},
+                           one_of_three_times_out<2>};
 
 void stops_waiting(world& w) {
   auto& s = w.make<plain>();
@@ -270,6 +278,28 @@ void stops_waiting(world& w) {
 
 const scenario stopped{"batcher", "a caller that is stopped is part of no call, or has its answer", stops,
                        stops_waiting};
+
+/// A stop that the leader sees before the waiter does.
+void follower_stops(world& w) {
+  auto& s = w.make<plain>();
+  auto& stop = w.make<std::stop_source>();
+  auto& answered = w.make<std::array<bool, 3>>();
+  for (int n = 0; n < 3; ++n) {
+    w.thread([&s, &stop, &answered, n] {
+      const auto token = n == 2 ? stop.get_token() : std::stop_token{};
+      answered[static_cast<std::size_t>(n)] = s.submit(n, {}, token);
+    });
+  }
+  w.thread([&] { stop.request_stop(); });
+  w.after([&] {
+    s.expect_at_rest();
+    expect(answered[0] && answered[1]);
+    expect((s.served[2] == 1) == answered[2], "part of a call and answered, or of none");
+  });
+}
+
+const scenario stopped_follower{"batcher", "a caller that the leader finds stopped is told so", stops,
+                                follower_stops};
 
 // ---- linger
 

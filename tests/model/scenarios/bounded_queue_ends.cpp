@@ -20,8 +20,6 @@ using namespace weir_model;
 using weir::refusal_reason;
 using timed_state = queue_state_on<weir::steady_clock>;
 
-constexpr bounds sampled{.preemptions = 2, .weak = false, .random_executions = 10'000};
-
 /// A stop callback of the standard library leans on what a futex promises beyond the standard.
 constexpr bounds stops{.preemptions = 2, .weak = false, .strict_wait = false, .random_executions = 10'000};
 
@@ -81,6 +79,31 @@ const scenario close_pops{"bounded_queue",
                           "a close ends two pops that wait, and loses no accepted value",
                           {.preemptions = 3, .random_executions = 10'000},
                           close_and_pop<2>};
+
+void close_alone(world& w) {
+  auto& s = w.make<queue_state>(1U);
+  for (std::size_t c = 0; c < 2; ++c) {
+    w.thread([&s] { expect(refused_with(s.queue.pop(), refusal_reason::closed)); });
+  }
+  w.thread([&s] { s.queue.close(); });
+  w.after([&s] { s.expect_conserved(); });
+}
+
+const scenario close_empty{"bounded_queue", "a close ends all pops that wait for nothing", {}, close_alone};
+
+void close_full(world& w) {
+  auto& s = w.make<queue_state>(1U);
+  s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
+  for (std::size_t p = 0; p < 2; ++p) {
+    w.thread(
+        [&s, p] { expect(refused_with(s.queue.push(queue_state::value_of(p, 1)), refusal_reason::closed)); });
+  }
+  w.thread([&s] { s.queue.close(); });
+  w.after([&s] { s.expect_conserved(); });
+}
+
+const scenario close_pushes{
+    "bounded_queue", "a close ends all pushes that wait for room that nobody makes", {}, close_full};
 
 void two_closes(world& w) {
   auto& s = w.make<queue_state>(1U);

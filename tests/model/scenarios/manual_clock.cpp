@@ -151,6 +151,26 @@ void token_then_time(world& w) {
 const scenario token_first{
     "manual_clock", "a sleeper that was unparked before its time is told so", {}, token_then_time};
 
+/// A target that only counts.
+struct counted final : weir::timer_target {
+  void wake() noexcept override { ++wakes; }
+  int wakes = 0;  // guarded by the clock
+};
+
+void registers(world& w) {
+  auto& clock = w.make<manual_clock>();
+  auto& target = w.make<counted>();
+  w.thread([&] {
+    clock.source().wake_at(at_10, target);
+    if (clock.now() >= at_10) clock.source().forget(target);
+  });
+  w.thread([&] { clock.advance(10ns); });
+  w.after([&] { expect(target.wakes >= 1, "its time has come"); });
+}
+
+const scenario woken_at_once{
+    "manual_clock", "a target is woken, whether its time comes before or after it is set", {}, registers};
+
 /// Time that steps back must not leave a sleeper behind that believes in the old time.
 void steps_back(world& w) {
   auto& clock = w.make<manual_clock>();

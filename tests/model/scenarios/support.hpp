@@ -23,6 +23,12 @@ bool refused_with(const weir::outcome<T>& answer, weir::refusal_reason reason) {
   return !answer && answer.error().reason == reason;
 }
 
+/// Writes over what has stood on the stack of the calling thread: who still looks at it races with that.
+[[gnu::noinline]] inline void reuse_stack() {
+  volatile unsigned long words[256];
+  for (auto& word : words) word = 0;
+}
+
 /// A place that only one thread at a time may enter.  Plain memory: two at once are a data race, and so are two one
 /// after the other that nothing orders.
 class room {
