@@ -35,10 +35,10 @@ struct cache_setup {
 
 /// ttl_cache with its loader.
 ///
-/// `get_or_load` is two steps: it hits, or joins a load and gets what that gives.  Where it leads one instead,
-/// it ends when the loader begins, and what follows is another call, that of `land`.  The value is stored if
-/// the load is still listed; a write or an erasure of its key takes it off the list, so that no load brings
-/// back what was there before (no resurrection).
+/// `get_or_load` is two steps: it hits, or joins a load and gets what that gives.  Where it leads one
+/// instead, it ends when the loader begins, and what follows is another call, that of `land`.  The value
+/// is stored if the load is still listed; a write or an erasure of its key takes it off the list, so
+/// that no load brings back what was there before (no resurrection).
 class cache_specification {
  public:
   using operation = request<cache_verb>;  // key, value; or nanoseconds

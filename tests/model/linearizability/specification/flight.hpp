@@ -19,9 +19,9 @@ struct flight_setup {
 
 /// single_flight: who comes while a call of the key is listed joins it; the others make one of their own.
 ///
-/// A run is two steps: it joins a flight, then gets what that gives.  Where it leads instead, it ends when its
-/// own call begins, and what follows is another call, that of `land`.  Every leader gives a value of its own,
-/// which names its flight.
+/// A run is two steps: it joins a flight, then gets what that gives.  Where it leads instead, it ends
+/// when its own call begins, and what follows is another call, that of `land`.  Every leader gives a
+/// value of its own, which names its flight.
 class flight_specification {
  public:
   using operation = request<flight_verb>;  // key, value
