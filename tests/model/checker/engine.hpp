@@ -143,7 +143,8 @@ class engine {
   [[nodiscard]] std::string stuck(const char* how) const;
 
   // operations.cpp: what operations do
-  [[nodiscard]] int location(const volatile void* p, std::size_t bytes, std::uint64_t initial);
+  [[nodiscard]] int location(const volatile void* p, std::size_t bytes, std::uint64_t initial,
+                             access how = access::atomic);
   [[nodiscard]] int visible_store(int l, memory_order order);
   void check_frame(const volatile void* p);
   void touch(const volatile void* p, std::size_t bytes, access how);

@@ -69,8 +69,8 @@ void engine::forget(const volatile void* p, std::size_t bytes) {
 
 // ---- atomics ----
 
-int engine::location(const volatile void* p, std::size_t bytes, std::uint64_t initial) {
-  touch(p, bytes, access::atomic);
+int engine::location(const volatile void* p, std::size_t bytes, std::uint64_t initial, access how) {
+  touch(p, bytes, how);
   if (const int* const known = locations_.find(p)) return *known;
   const int l = memory_.locate(current_, initial);
   if (l < 0) fail("more than " + std::to_string(max_locations) + " atomics in one execution");
@@ -122,7 +122,7 @@ std::uint64_t engine::load(const volatile void* p, std::size_t bytes, std::uint6
 
 void engine::store(const volatile void* p, std::size_t bytes, std::uint64_t initial, std::uint64_t value,
                    memory_order order, const site& at) {
-  const int l = location(p, bytes, initial);
+  const int l = location(p, bytes, initial, access::atomic_store);
   const operation write{kind::write, l};
   if (at.counter) {
     perform(write);
@@ -136,7 +136,7 @@ void engine::store(const volatile void* p, std::size_t bytes, std::uint64_t init
 
 bool engine::compare_exchange(const volatile void* p, std::size_t bytes, std::uint64_t initial,
                               std::uint64_t& expected, std::uint64_t desired, bool may_fail, const site& at) {
-  const int l = location(p, bytes, initial);
+  const int l = location(p, bytes, initial, access::atomic_store);
   const operation write{kind::write, l};
   arrive(write);
   check_frame(p);

@@ -12,7 +12,7 @@ namespace weir_model {
 template <class F>
 std::uint64_t engine::exchange(const volatile void* p, std::size_t bytes, std::uint64_t initial,
                                memory_order order, const site& at, F change) {
-  const int l = location(p, bytes, initial);
+  const int l = location(p, bytes, initial, access::atomic_store);
   const operation write{operation::kind::write, l};
   if (at.counter) {
     perform(write);

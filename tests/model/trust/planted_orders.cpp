@@ -283,6 +283,20 @@ const scenario masked_race{
     "planted", "a data race that an unrelated mutex may hide", {}, unrelated_mutex<false>, verdict::found};
 const scenario no_race{"planted", "the same without the second access", {}, unrelated_mutex<true>};
 
+template <bool Atomic>
+void plain_beside_atomic(world& w) {
+  auto& n = w.make<int>(0);
+  w.thread([&n] { std::atomic_ref{n}.store(1, relaxed); });
+  w.thread([&n] {
+    const int seen = Atomic ? std::atomic_ref{n}.load(relaxed) : *static_cast<const volatile int*>(&n);
+    expect(seen == 0 || seen == 1);
+  });
+}
+
+const scenario plain_read{
+    "planted", "a plain read beside an atomic store", {}, plain_beside_atomic<false>, verdict::found};
+const scenario atomic_read{"planted", "an atomic load beside an atomic store", {}, plain_beside_atomic<true>};
+
 // ---- reference counts
 
 template <memory_order Drop>
