@@ -308,7 +308,7 @@ class basic_token_bucket {
     const std::uint64_t version = version_.load(std::memory_order_relaxed);
     version_.store(version + 1, std::memory_order_relaxed);  // published by [D] and [F]
     // [F] release, pairs with [E].  base - 1 was never in use (I4): every CAS in flight fails from here on.
-    s.word = word_.exchange(s.base - 1, std::memory_order_acq_rel);
+    s.word = word_.exchange(s.base - 1, std::memory_order_release);
     s.core.full_at = static_cast<std::int64_t>(s.word - s.base);
     const std::int64_t peak = std::max(peak_, s.core.full_at);
     f(s.core);
