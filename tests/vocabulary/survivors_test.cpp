@@ -60,3 +60,17 @@ TEST_CASE("a sleeper does not look at a clock again and again", "[parking]") {
   CHECK(sleeps<hasty_clock>(deadline::never()));
   CHECK(sleeps<hasty_clock>(time_point{1h}));
 }
+
+TEST_CASE("one who is in no list is not counted out of it", "[parking]") {
+  weir::detail::wait_list list;
+  weir::detail::waiter a, b;
+  list.push_back(a);
+  list.push_back(b);
+  list.remove(a);
+  list.remove(a);
+  CHECK(list.size() == 1);
+  list.remove(b);
+  list.remove(b);
+  CHECK(list.size() == 0);
+  CHECK(list.empty());
+}
