@@ -388,4 +388,22 @@ const litmus one_preemption{
 const litmus weak_without_preemption{
     "bounds: no preemption, weak memory", "00 01 10", store_buffering, {.preemptions = 0}};
 
+void tickets(world& w, outcome_book& book) {
+  auto& s = w.make<state>();
+  for (int i = 0; i < 2; ++i) {
+    w.thread([&s, i] {
+      s.seen[2 * i] = s.x.fetch_add(1, relaxed);
+      s.seen[2 * i + 1] = s.x.fetch_add(1, relaxed);
+    });
+  }
+  w.after([&] { book.add({s.seen[0], s.seen[1], s.seen[2], s.seen[3]}); });
+}
+
+const litmus tickets_of_one{
+    "bounds: one preemption is one, not two", "0123 0312 1203 2301", tickets, {.preemptions = 1}};
+const litmus tickets_of_two{"bounds: two preemptions reach what one does not",
+                            "0123 0213 0312 1203 1302 2301",
+                            tickets,
+                            {.preemptions = 2}};
+
 }  // namespace
