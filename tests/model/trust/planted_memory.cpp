@@ -119,6 +119,32 @@ const scenario node_freed{
     "planted", "a node is freed while it is read", {}, freed_while_read<false>, verdict::found};
 const scenario node_kept{"planted", "a node is freed when its readers have left", {}, freed_while_read<true>};
 
+/// No race, for all is in order: the object has simply ended.
+template <bool Told>
+void used_afterwards(world& w) {
+  struct state {
+    int* object = new int{1};
+    std::atomic<bool> freed{false};
+  };
+  auto& s = w.make<state>();
+  w.thread([&s] {
+    delete s.object;
+    s.freed.store(true, release);
+  });
+  w.thread([&s] {
+    const bool freed = s.freed.load(acquire);
+    if (freed && !Told) expect(*static_cast<const volatile int*>(s.object) == 1, "it is still there");
+  });
+}
+
+const scenario used_after{"planted",
+                          "an object is used after it has been freed, in order",
+                          {},
+                          used_afterwards<false>,
+                          verdict::found};
+const scenario not_used{
+    "planted", "an object is not used after it has been freed", {}, used_afterwards<true>};
+
 /// A stack of nodes from the heap, of which `pop` frees what it has taken.
 template <bool Counted>
 void stack_with_reuse(world& w) {
