@@ -25,9 +25,13 @@ RELOCK = re.compile(r'([\w.>-]+?)(?:\.|->)(lock|unlock)\(\);$')
 
 # What no run of a program reaches, or only its compilation.
 PASSED_OVER = {'CXXDefaultInitExpr', 'CXXDefaultArgExpr', 'RequiresExpr', 'ConceptSpecializationExpr',
-               'UnaryExprOrTypeTraitExpr', 'CXXNoexceptExpr', 'TypeTraitExpr', 'StaticAssertDecl', 'SizeOfPackExpr'}
+               'UnaryExprOrTypeTraitExpr', 'CXXNoexceptExpr', 'TypeTraitExpr', 'StaticAssertDecl', 'SizeOfPackExpr',
+               'AlignedAttr'}
 FUNCTIONS = {'FunctionDecl', 'CXXMethodDecl', 'CXXConstructorDecl', 'CXXDestructorDecl', 'CXXConversionDecl'}
 STATEMENTS = {'CallExpr', 'CXXMemberCallExpr', 'CXXDeleteExpr', 'CXXThrowExpr', 'CompoundAssignOperator'}
+# What makes a value depend on the run of the program.
+DEPENDS = {'CXXThisExpr', 'CXXMemberCallExpr', 'CXXOperatorCallExpr', 'LambdaExpr', 'CXXConstructExpr',
+           'CXXTemporaryObjectExpr', 'CXXUnresolvedConstructExpr', 'CXXDependentScopeMemberExpr', 'UnresolvedLookupExpr'}
 CASTS = {'CXXStaticCastExpr', 'CStyleCastExpr', 'CXXFunctionalCastExpr'}
 
 
@@ -249,9 +253,19 @@ class Finder:
                                                             f'{lock[1]}|{lock[2]}'))
             return
         for declared in node.children:
-            if declared.kind == 'VarDecl' and not declared.raw.get('constexpr'):
+            if declared.kind == 'VarDecl' and not declared.raw.get('constexpr') and not self.is_constant(declared):
                 for value in declared.children:
                     self.expression(value)
+
+    @staticmethod
+    def is_constant(declared):
+        """Whether the compiler computes the value, so that no mutant in it can be switched on."""
+        if not declared.type.startswith('const '):
+            return False
+        for node in declared.descendants():
+            if node.kind in DEPENDS or node.raw.get('referencedDecl', {}).get('kind') in ('VarDecl', 'ParmVarDecl'):
+                return False
+        return True
 
     def if_statement(self, node):
         parts = list(node.children)
