@@ -488,10 +488,8 @@ class keyed {
 
     graveyard dead;
     const std::lock_guard lock{s.mutex};
-    if (node* const known = find_locked(s, hash, key)) {  // somebody was quicker; `fresh` goes after the lock
-      dead.add(*fresh.release());
-      return use_locked(s, *known);
-    }
+    // Somebody was quicker; `fresh` goes after the lock.
+    if (node* const known = find_locked(s, hash, key)) return use_locked(s, *known);
     const room r = room_locked(s);
     if (!r.granted) {
       if (options_.when_full == keyed_overflow::fail_open) {
@@ -499,7 +497,6 @@ class keyed {
         return pinned{fresh.release()};
       }
       ++s.counts.refused;
-      dead.add(*fresh.release());
       return refusal{refusal_reason::full};
     }
     if (r.victim) {

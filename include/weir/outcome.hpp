@@ -183,12 +183,10 @@ class [[nodiscard]] outcome<void> {
     return why_;
   }
 
-  friend constexpr bool operator==(const outcome& a, const outcome& b) noexcept {
-    return a.ok_ == b.ok_ && (a.ok_ || a.why_ == b.why_);
-  }
+  friend constexpr bool operator==(const outcome&, const outcome&) noexcept = default;
 
  private:
-  refusal why_{refusal_reason::cancelled};
+  refusal why_{refusal_reason::cancelled};  // the same in every success
   bool ok_ = true;
 };
 

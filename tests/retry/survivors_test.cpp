@@ -106,6 +106,20 @@ TEST_CASE("the delays are those of splitmix64 from the seed, hints between them"
   CHECK(clock.slept == expected);
 }
 
+TEST_CASE("a delay uses every bit of its draw", "[retry]") {
+  const backoff_options backoff{.base = 1h, .cap = 1h, .jitter = backoff_jitter::full};  // 2^42 ns
+  leaping_clock clock;
+  policy retry{options{.max_attempts = 5, .backoff = backoff, .budget = weir::no_retry_budget{}, .seed = 7},
+               clock.source()};
+  (void)retry.call([] { return weir::outcome<int>{refusal{refusal_reason::busy}}; });
+
+  std::vector<duration> expected;
+  splitmix64 draw{7};
+  for (std::uint32_t step = 0; step != 4; ++step)
+    expected.push_back(weir::backoff_delay(backoff, step, 1h, draw()));
+  CHECK(clock.slept == expected);
+}
+
 TEST_CASE("the first delay is the base, and one of nothing is no sleep", "[retry]") {
   leaping_clock clock;
   const auto fail = [] { return weir::outcome<int>{refusal{refusal_reason::busy}}; };
@@ -156,6 +170,15 @@ TEST_CASE("a budget is exact to a millionth of a retry", "[retry]") {
     CHECK_FALSE(b.try_withdraw());
     CHECK(b.available_approx() == 0);
     clock.advance(2s);  // another slot
+    b.deposit();
+    CHECK(b.try_withdraw());
+    CHECK_FALSE(b.try_withdraw());
+  }
+  SECTION("window form, in a slot that is used for the first time") {
+    clock.set(time_point{1s});
+    budget b{weir::window_budget{.ratio = 0.999999, .min_per_second = 0}, clock.source()};
+    b.deposit();
+    CHECK_FALSE(b.try_withdraw());
     b.deposit();
     CHECK(b.try_withdraw());
     CHECK_FALSE(b.try_withdraw());
