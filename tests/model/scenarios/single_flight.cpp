@@ -328,4 +328,15 @@ void newcomer(world& w) {
 const scenario newcomer_{"single_flight", "who comes after the work was told to stop gets a call of its own",
                          spinning, newcomer};
 
+void figures(world& w) {
+  auto& shared = w.make<flights>();
+  w.thread([&] { expect(shared.run(7, [] { return 1; })->value == 1); });
+  w.thread([&] {
+    const auto s = shared.stats();
+    expect(s.in_flight <= 1 && s.led <= 1 && s.joined == 0 && s.failed == 0);
+  });
+  w.after([&] { expect(shared.stats().led == 1 && shared.stats().in_flight == 0); });
+}
+const scenario figures_{"single_flight", "the figures may be read while a call is made", {}, figures};
+
 }  // namespace

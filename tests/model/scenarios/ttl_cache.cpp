@@ -201,4 +201,33 @@ void smaller(world& w) {
 const scenario smaller_{
     "ttl_cache", "with fewer entries allowed the surplus goes, whoever comes first", {}, smaller};
 
+/// What a second thread may do at any time, whatever the first one does.
+constexpr std::array<void (*)(cache&), 11> members{
+    [](cache& c) { expect(c.size() <= 2); },
+    [](cache& c) { expect(c.stats().entries <= 2); },
+    [](cache& c) { c.for_each([](const int& key, const int& value) { expect(key == value); }); },
+    [](cache& c) { expect(c.contains(7)); },
+    [](cache& c) { expect(c.set_ttl(7, weir::duration{5})); },
+    [](cache& c) { expect(c.maintain() == 0); },
+    [](cache& c) { expect(c.erase(7)); },
+    [](cache& c) { expect(c.compute(7, [](const int* had) { return *had; })); },
+    [](cache& c) { c.reconfigure({.max_entries = 1}); },
+    [](cache& c) { c.invalidate_all(); },
+    [](cache& c) { expect(c.invalidate_if([](const int&, const int&) { return true; }) >= 1); },
+};
+
+void any_member(world& w) {
+  auto& c = w.make<cache>(weir::ttl_cache_options{.max_entries = 2});
+  c.insert(7, 7);
+  w.thread([&] { expect(c.insert_or_assign(8, 8)); });
+  w.thread([&] { members.at(static_cast<std::size_t>(choose(static_cast<int>(members.size()))))(c); });
+  w.after([&] {
+    std::size_t listed = 0;
+    c.for_each([&](const int&, const int&) { ++listed; });
+    expect(listed <= 2 && listed == c.size() && listed == c.stats().entries, "by key, by use and by time");
+  });
+}
+const scenario any_member_{
+    "ttl_cache", "any member may be called while another thread writes", {}, any_member};
+
 }  // namespace
