@@ -103,7 +103,10 @@ class breaker_specification {
         return e.allows({breaker_word::done, {}});
       }
       case breaker_verb::state:
-        advance(s, clock);
+        // Where nothing can move, it does not even tell the time.
+        if (s.at == breaker_word::half_open || (s.at == breaker_word::open && clock >= s.until)) {
+          advance(s, clock);
+        }
         return e.allows({s.at, {}});
       case breaker_verb::reset:
         move(s, breaker_word::closed, settle(s, clock));
