@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <future>
 #include <limits>
 #include <span>
@@ -15,6 +16,7 @@
 #include <weir/testing/manual_clock.hpp>
 
 #include "batcher/support.hpp"
+#include "support/broken_clock.hpp"
 
 using namespace std::chrono_literals;
 using namespace batcher_test;
@@ -34,6 +36,15 @@ weir::batcher_options<int> by_weight(std::size_t max_waiting = 100) {
             return static_cast<std::uint64_t>(n);
           }};
 }
+
+/// Asks whenever it is moved.
+struct inquisitive {
+  explicit inquisitive(const std::function<void()>& a) : ask{&a} {}
+  inquisitive(inquisitive&& other) noexcept : ask{other.ask} { (*ask)(); }
+  inquisitive& operator=(inquisitive&&) = delete;
+  ~inquisitive() = default;
+  const std::function<void()>* ask;
+};
 
 }  // namespace
 
@@ -140,4 +151,34 @@ TEST_CASE("a close finds nobody to wake in a batcher that rests", "[batcher]") {
   CHECK(*first.get() == 80);
   used.close();
   CHECK(used.submit(1).error() == weir::refused_for_ever(refusal_reason::closed));
+}
+
+TEST_CASE("an answer may ask the batcher on its way to the caller", "[batcher]") {
+  using item = weir::batch_item<int, inquisitive>;
+  std::function<void()> ask = [] {};
+  batcher<int, inquisitive> b{{}, [&](std::span<item> batch) { batch[0].set_value(inquisitive{ask}); }};
+  std::uint64_t served = 0;
+  ask = [&] { served = b.stats().requests; };
+  CHECK(b.submit(1));
+  CHECK(served == 1);
+}
+
+TEST_CASE("a linger that the clock cannot time is over, also for who closes later", "[batcher]") {
+  const std::function<void()> nothing = [] {};
+  held_call held;
+  auto options = by_weight();
+  batcher<int, int, weir_test::broken_clock> b{options, held.call(), weir_test::broken_clock{&nothing}};
+  auto first = in_thread([&] { return b.submit(8); });
+  held.entered.wait();
+  auto one = in_thread([&] { return b.submit(1); });
+  await_waiting(b, 1);
+  auto two = in_thread([&] { return b.submit(2); });
+  await_waiting(b, 2);
+  held.release.count_down();
+  CHECK(*one.get() == 10);
+  CHECK(*two.get() == 20);
+  CHECK(*first.get() == 80);
+  CHECK(held.batches == batches{{8}, {1, 2}});
+  b.close();  // finds nobody to wake
+  CHECK(b.submit(1).error() == weir::refused_for_ever(refusal_reason::closed));
 }

@@ -146,6 +146,9 @@ TEST_CASE("an observer may ask the queue, whichever refusal it is told of", "[bo
   queue.close();
   CHECK_FALSE(queue.push(2));
   CHECK(told == 7);
+  CHECK(queue.try_pop());
+  CHECK(queue.pop().error() == refused_for_ever(refusal_reason::closed));
+  CHECK(told == 8);
   CHECK(queue.stats().rejected == 3);
 }
 

@@ -51,6 +51,16 @@ TEST_CASE("the defaults of the breaker are those that are documented", "[circuit
   const auto made = [](auto o) { return o; };  // not at compile time
   CHECK(made(circuit_breaker_options{}).minimum_calls == 20);
   CHECK(made(circuit_breaker_options{}).open_for == 5s);
+  CHECK(made(circuit_breaker_options{}).failure_rate == weir::fraction{50, 100});
+  CHECK(made(weir::slow_calls{}).rate == weir::fraction{100, 100});
+  CHECK(made(weir::count_window{}).size == 100);
+  CHECK(made(weir::consecutive_failures{}).count == 5);
+}
+
+TEST_CASE("what is no state of the breaker has no name", "[circuit_breaker]") {
+  const auto name = [](int state) { return to_string(static_cast<breaker_state>(state)); };
+  CHECK(name(5) == "metrics_only");
+  CHECK(name(6) == "unknown");
 }
 
 TEST_CASE("a bound of an option of the breaker is told from what lies beyond it", "[circuit_breaker]") {
@@ -291,4 +301,57 @@ TEST_CASE("a window of the same shape is kept by other options, another one begi
   using run = weir::consecutive_failures;
   CHECK(kept({.window = run{3}}, {.window = run{4}}));
   CHECK_FALSE(kept({.window = run{3}}, {.window = weir::count_window{3}}));
+}
+
+TEST_CASE("only a move to open is counted as one", "[circuit_breaker]") {
+  manual_clock clock;
+  breaker_type breaker{doubling, clock.source()};
+  fail(breaker, 2);
+  CHECK(breaker.stats().opened == 1);
+  clock.advance(1s);
+  CHECK(breaker.state() == breaker_state::half_open);
+  CHECK(breaker.stats().opened == 1);
+  fail(breaker);
+  CHECK(breaker.stats().opened == 2);
+}
+
+TEST_CASE("a probe after a move by hand is given up by the options of that moment", "[circuit_breaker]") {
+  manual_clock clock;
+  breaker_type breaker{{.open_for = 1s}, clock.source()};
+  breaker.disable();
+  breaker.reconfigure({.open_for = 3s});
+  breaker.transition_to(breaker_state::half_open);
+  const auto lost = breaker.try_acquire();
+  REQUIRE(lost);
+  clock.advance(3s - 1ns);
+  CHECK(breaker.state() == breaker_state::half_open);
+  clock.advance(1ns);
+  CHECK(breaker.state() == breaker_state::open);
+}
+
+// What the breaker itself asks of its core only when two threads meet.
+TEST_CASE("the core lets nobody pass and records nothing where a hand has put it", "[circuit_breaker]") {
+  const auto nobody = [](breaker_state, breaker_state) {};
+  weir::detail::circuit_core core{{.window = weir::count_window{2}}};
+  core.move({}, breaker_state::disabled, nobody);
+  CHECK(core.admit({}, nobody).granted);
+  core.record({}, weir::call_verdict::failure, false, nobody);
+  CHECK(core.totals({}).calls == 0);
+  core.move({}, breaker_state::forced_open, nobody);
+  CHECK_FALSE(core.admit({}, nobody).granted);
+  core.record({}, weir::call_verdict::failure, false, nobody);
+  CHECK(core.totals({}).calls == 0);
+  core.move({}, breaker_state::metrics_only, nobody);
+  core.record({}, weir::call_verdict::failure, false, nobody);
+  CHECK(core.totals({}).calls == 1);
+}
+
+TEST_CASE("a slow probe is a good one to a core that does not judge slowness", "[circuit_breaker]") {
+  const auto nobody = [](breaker_state, breaker_state) {};
+  weir::detail::circuit_core core{{.probe_successes = 1}};
+  core.move({}, breaker_state::disabled, nobody);
+  core.move({}, breaker_state::half_open, nobody);
+  REQUIRE(core.admit({}, nobody).granted);
+  core.record({}, weir::call_verdict::success, true, nobody);
+  CHECK(core.state() == breaker_state::closed);
 }
