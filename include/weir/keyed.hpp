@@ -356,9 +356,11 @@ class keyed {
 
   template <class K>
   [[nodiscard]] std::uint64_t hash_of(const K& key) const {
-    // Fibonacci hashing: the bits of a plain std::hash of an integer are the integer's own.
-    const std::uint64_t h = std::uint64_t{hash_(key)} * 0x9e3779b97f4a7c15U;
-    return h ^ (h >> 32U);
+    // Fibonacci hashing, the product whole and folded: the bits of a plain std::hash of an integer are the
+    // integer's own, and keys may differ in its highest alone.
+    __extension__ using wide = unsigned __int128;
+    const wide product = wide{hash_(key)} * 0x9e3779b97f4a7c15U;
+    return static_cast<std::uint64_t>(product ^ (product >> 64U));
   }
   [[nodiscard]] shard& shard_of(std::uint64_t hash) const noexcept {
     return shards_[(hash >> 40U) % shard_count_];

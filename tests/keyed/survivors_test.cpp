@@ -4,6 +4,7 @@
 
 #include <array>
 #include <cstddef>
+#include <cstdint>
 #include <functional>
 #include <memory>
 #include <optional>
@@ -132,6 +133,26 @@ TEST_CASE("one step of the sweep forgets four keys at most", "[keyed]") {
   board.as_new[0] = false;
   for (int call = 0; call != 16; ++call) (void)board.map.with(0, keep);  // once through the table
   CHECK(board.map.stats().evicted_as_new == 4);
+}
+
+TEST_CASE("keys that differ only in their highest bits are spread", "[keyed]") {
+  using key_type = std::uint64_t;
+  constexpr int highest = 48;
+  SECTION("over the buckets") {
+    bool as_new = false;
+    keyed<key_type, switched> map{{.shards = 1}, [&](key_type) { return switched{&as_new}; }};
+    for (key_type key = 0; key != 12; ++key) (void)map.with(key << highest, keep);
+    as_new = true;
+    const auto used = map.pin(0);
+    for (int call = 0; call != 16; ++call) (void)map.pin(0);  // once through the table, four of each bucket
+    CHECK(map.stats().evicted_as_new > 4);
+  }
+  SECTION("over the shards") {
+    keyed<key_type, tally> map{{.max_keys = 1600, .shards = 16}, [](key_type) { return tally{0}; }};
+    for (key_type key = 0; key != 400; ++key)
+      (void)map.with(key << highest, keep);  // a shard has room for 100
+    CHECK(map.size_approx() == 400);
+  }
 }
 
 TEST_CASE("for room the sixteen keys not used for longest are searched for one as new", "[keyed]") {

@@ -2,6 +2,7 @@
 #include <catch2/catch_test_macros.hpp>
 #include <catch2/matchers/catch_matchers_exception.hpp>
 
+#include <cstdint>
 #include <string>
 
 #include <weir/clock.hpp>
@@ -50,6 +51,20 @@ TEST_CASE("the coarse clock shares the epoch of the steady clock", "[clock]") {
   CHECK(coarse <= weir::steady_clock::now());
   CHECK(before - coarse < 1s);
 }
+
+#if defined(__linux__)
+TEST_CASE("the coarse clock is the kernel's, to the nanosecond", "[clock]") {
+  const auto kernel = [] {
+    timespec ts{};
+    REQUIRE(::clock_gettime(CLOCK_MONOTONIC_COARSE, &ts) == 0);
+    return time_point{duration{std::int64_t{1'000'000'000} * ts.tv_sec + ts.tv_nsec}};
+  };
+  const time_point before = kernel();
+  const time_point coarse = weir::coarse_clock::now();
+  CHECK(before <= coarse);
+  CHECK(coarse <= kernel());
+}
+#endif
 
 TEST_CASE("a deadline is reached at its instant exactly", "[deadline]") {
   const deadline at = deadline::after(time_point{100ns}, 50ns);
