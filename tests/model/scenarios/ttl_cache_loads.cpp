@@ -130,7 +130,7 @@ const scenario inserted_{
 void throws(world& w, int callers) {
   auto& c = make_cache(w);
   auto& object = w.make<std::atomic<const void*>>(nullptr);
-  auto& objects = w.make<std::atomic<unsigned>>(0);
+  auto& objects = w.make<std::atomic<unsigned>>(0U);
   for (int i = 0; i < callers; ++i) {
     w.thread([&] {
       try {
