@@ -448,8 +448,8 @@ class basic_task_gate {
   pass enter_as_owner() {
     if (take(1)) return pass{*this, next_number(), 1};
     entrant self{1, true};
+    // Nothing but a grant ends the sleep: neither a deadline nor a stop nor a close can refuse it.
     if (queue_up(self)) static_cast<void>(detail::sleep(self, clock_, deadline::never(), {}));
-    static_cast<void>(conclude(self));  // neither a deadline nor a stop nor a close can refuse it
     return pass{*this, self.number, 1};
   }
 

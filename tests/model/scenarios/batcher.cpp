@@ -4,12 +4,14 @@
 
 #include <algorithm>
 #include <array>
+#include <atomic>
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <span>
 #include <stdexcept>
 #include <stop_token>
+#include <thread>
 #include <utility>
 
 #include "model/scenario.hpp"
@@ -167,6 +169,26 @@ void throw_in_the_open(world& w) {
 const scenario thrown_call{
     "batcher", "what the call throws reaches all that it left without an answer, and the next leads", sampled,
     throw_in_the_open};
+
+void looked_at(world& w) {
+  auto& s = w.make<plain>();
+  w.thread([&s] {
+    expect(s.submit(0));
+    s.b.close();
+  });
+  w.thread([&s] {
+    const bool closed = s.b.is_closed();
+    const weir::batcher_stats seen = s.b.stats();
+    expect(seen.requests == seen.batches && seen.requests + seen.waiting <= 1, "all of one instant");
+    expect(!closed || seen.requests == 1, "it was closed after the answer");
+  });
+  w.after([&s] {
+    expect(s.b.is_closed());
+    s.expect_at_rest();
+  });
+}
+
+const scenario looked_at_{"batcher", "a batcher may be looked at while it is used and closed", {}, looked_at};
 
 // ---- refusals
 
@@ -405,5 +427,45 @@ void linger_ends_alone(world& w) {
 
 const scenario linger_alone{"batcher", "a leader that is left alone, or is stopped, lingers no more", stops,
                             linger_ends_alone};
+
+/// Two are served by one batch, full by its weight; the next leader lingers in company while one of the two is stopped,
+/// who has its answer and not yet been woken.
+void stop_of_one_who_is_served(world& w) {
+  struct weighed {
+    using item = weir::batch_item<int, int>;
+    weir::batcher<int, int> b{
+        {.linger = 1h,
+         .max_weight = 8,
+         .weigh = [](const int& n) { return n == 1 || n == 2 ? std::uint64_t{4} : std::uint64_t{1}; }},
+        [this](std::span<item> batch) {
+          if (batch[0].request() == 0) std::this_thread::sleep_for(10ns);  // the others come
+          if (batch.size() == 2 && batch[1].request() == 2) serving.store(true);
+          for (auto& i : batch) i.set_value(i.request() * 10);
+        }};
+    std::atomic<bool> serving{false};
+  };
+  auto& s = w.make<weighed>();
+  auto& stop = w.make<std::stop_source>();
+  for (int n = 0; n < 5; ++n) {
+    w.thread([&s, &stop, n] {
+      std::this_thread::sleep_for(std::chrono::nanoseconds{n});
+      const auto answer = s.b.submit(n, {}, n == 2 ? stop.get_token() : std::stop_token{});
+      expect(answer && *answer == n * 10, "whose batch runs is not stopped");
+      reuse_stack();
+      if (n != 0) return;
+      while (!s.serving.load()) std::this_thread::yield();
+      stop.request_stop();
+    });
+  }
+  w.after([&] {
+    expect(s.b.stats().batches == 3 && s.b.stats().requests == 5);
+    expect(s.b.stats().abandoned == 0);
+  });
+}
+
+const scenario served_and_stopped{"batcher",
+                                  "a stop during the linger of another does not touch who is served already",
+                                  {.preemptions = 1, .weak = false, .strict_wait = false},
+                                  stop_of_one_who_is_served};
 
 }  // namespace

@@ -157,6 +157,30 @@ void takes_back_from_promised(world& w) {
 const scenario promise_kept{
     "bounded_queue", "a close that takes back leaves what was promised", {}, takes_back_from_promised};
 
+// ---- a look
+
+void looked_at(world& w) {
+  auto& s = w.make<queue_state>(1U);
+  w.thread([&s] {
+    s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
+    s.queue.close();
+  });
+  w.thread([&s] {
+    expect(s.queue.size_approx() <= 1);
+    const bool closed = s.queue.closed();
+    const weir::bounded_queue_stats seen = s.queue.stats();
+    expect(seen.pushed == seen.left && seen.left <= 1, "all of one instant");
+    expect(!closed || seen.pushed == 1, "it was closed after the push");
+  });
+  w.after([&s] {
+    expect(s.queue.closed() && s.queue.size_approx() == 1);
+    s.expect_conserved();
+  });
+}
+
+const scenario looked_at_{
+    "bounded_queue", "a queue may be looked at while it is used and closed", {}, looked_at};
+
 // ---- time and stops
 
 /// One waits an hour, one for ever; there is one value.

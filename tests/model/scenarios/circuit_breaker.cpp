@@ -267,6 +267,20 @@ void told(world& w) {
 const scenario told_{"circuit_breaker", "each move is reported once, in order, one at a time, under no lock",
                      bounds{.preemptions = 3}, told};
 
+void looked_at(world& w) {
+  auto& breaker = w.make<still_breaker>(failures(1));
+  auto& permit = w.make<still_breaker::permit>(*breaker.try_acquire());
+  w.thread([&] { std::move(permit).failure(); });
+  w.thread([&] {
+    const auto seen = breaker.stats();
+    expect(seen.failures == seen.opened && seen.opened <= 1, "all of one instant");
+    expect((seen.state == open) == (seen.opened == 1));
+    expect(seen.window_calls == 0, "in the window, or in none any more");
+  });
+  w.after([&] { expect(breaker.stats().state == open); });
+}
+const scenario looked_at_{"circuit_breaker", "a breaker may be looked at while it moves", {}, looked_at};
+
 void fading(world& w) {
   auto& breaker = w.make<still_breaker>(failures(2));
   auto& permit = w.make<still_breaker::permit>(*breaker.try_acquire());

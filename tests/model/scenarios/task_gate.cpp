@@ -79,6 +79,53 @@ const scenario try_counts{"task_gate",
                           {.preemptions = 2, .random_executions = 20'000},
                           three_try_two_places};
 
+/// Each needs one exchange more if the other comes between.
+template <bool Enter>
+void no_false_refusal(world& w) {
+  auto& s = w.make<state<gate>>(2U);
+  auto& first = w.make<std::optional<gate::pass>>();
+  auto& second = w.make<std::optional<gate::pass>>();
+  if (!Enter) first = s.gate.try_enter(), second = s.gate.try_enter();
+  for (auto* const mine : {&first, &second}) {
+    w.thread([&s, mine] {
+      if (Enter) {
+        *mine = s.gate.try_enter();
+      } else {
+        mine->reset();
+      }
+    });
+  }
+  w.after([&] {
+    expect((first && second) == Enter, "there was room");
+    expect(s.gate.stats().running == (Enter ? 2 : 0));
+  });
+}
+
+const scenario both_let_in{
+    "task_gate", "two that try two places are both let in", {.failed_exchanges = 1}, no_false_refusal<true>};
+const scenario both_left{"task_gate",
+                         "two that leave at once both give their place back",
+                         {.failed_exchanges = 1},
+                         no_false_refusal<false>};
+
+void looked_at(world& w) {
+  auto& s = w.make<state<gate>>(1U);
+  w.thread([&] { s.gate.set_capacity(2); });
+  w.thread([&] {
+    const auto pass = s.gate.try_enter();
+    expect(pass.has_value());
+  });
+  w.thread([&] {
+    const weir::task_gate_stats seen = s.gate.stats();
+    expect(seen.capacity == 1 || seen.capacity == 2);
+    expect(seen.running <= 1 && seen.waiting == 0);
+    expect(!s.gate.is_as_new() || seen.capacity == 1, "a gate that was changed is not as new");
+  });
+  w.after([&] { expect(s.gate.stats().capacity == 2 && !s.gate.is_as_new()); });
+}
+
+const scenario looked_at_{"task_gate", "a gate may be looked at while it is used and changed", {}, looked_at};
+
 void pass_moves(world& w) {
   auto& s = w.make<state<gate>>(1U);
   s.held = s.gate.try_enter();

@@ -48,6 +48,25 @@ void two_runs(world& w) {
 const scenario one_skips{
     "task_gate", "of two runs at once one is made, and the other is made or skipped", {}, two_runs};
 
+/// Time stands still but for what the tasks take.
+void two_durations(world& w) {
+  auto& g = w.make<weir::task_gate>(weir::task_gate_options{.capacity = 2});
+  for (const long long takes : {3, 10}) {
+    w.thread([&g, takes] { expect(g.run_if_idle([&] { advance(takes); }) == run_result::ran); });
+  }
+  w.after([&] {
+    const weir::task_gate_stats stats = g.stats();
+    expect(stats.ran == 2);
+    expect(stats.longest >= weir::duration{10} && stats.longest <= weir::duration{13},
+           "the longer of the two");
+  });
+}
+
+const scenario longest_run{"task_gate",
+                           "of two runs that end at once the longer one is remembered",
+                           {.failed_exchanges = 1},
+                           two_durations};
+
 void throws_inside(world& w) {
   struct state {
     gate g;
@@ -291,6 +310,21 @@ const scenario idle_between_runs{"task_gate",
                                  "who waits for idleness is told, and no trigger is lost by it",
                                  {.preemptions = 2, .weak = false, .random_executions = 20'000},
                                  idle_between};
+
+/// An exchange that fails for no reason is no wish for a run, and no end of one.
+void watched_alone(world& w) {
+  auto& t = w.make<triggers>();
+  w.thread([&] { t.trigger(0); });
+  w.thread([&] { expect(t.g.wait_idle().has_value()); });
+  w.after([&] {
+    t.expect_answered();
+    expect(t.count == 1, "no run that nobody asked for");
+    expect(t.g.is_as_new());
+  });
+}
+
+const scenario watched_once{
+    "task_gate", "a run that is watched is made once and ends", {.failed_exchanges = 1}, watched_alone};
 
 /// The end of the last run is the end of the gate.
 void ends_after_run(world& w) {
