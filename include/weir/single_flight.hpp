@@ -128,7 +128,9 @@ class single_flight {
     pointer forgotten;  // outlives the lock
     const std::lock_guard lock{mutex_};
     forgotten = flights_.find(probe);
-    return forgotten && flights_.drop(*forgotten);
+    if (!forgotten) return false;
+    flights_.drop(*forgotten);
+    return true;
   }
 
   [[nodiscard]] single_flight_stats stats() const {

@@ -153,7 +153,6 @@ class ttl_cache {
         const bool waits_out = found && now < found->retry_at && core_.serves_for_failure(*found, now);
         if (waits_out || (found && !may_load && core_.serves_while_loading(*found, now))) {
           ++counts_.stale;
-          core_.read_stale(*found);
           lock.unlock();
           return answer(*found, lookup_source::stale);
         }

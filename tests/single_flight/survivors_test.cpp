@@ -2,6 +2,7 @@
 // What tests/mutation found that no other test of single_flight would have noticed.
 #include <catch2/catch_test_macros.hpp>
 
+#include <atomic>
 #include <cstddef>
 #include <functional>
 #include <new>
@@ -14,34 +15,20 @@
 
 #include "single_flight/support.hpp"
 #include "support/broken_clock.hpp"
+#include "support/inquisitive.hpp"
 
 using namespace std::chrono_literals;
 using weir_test::await_joined;
 using weir_test::broken_clock;
 using weir_test::callers;
 using weir_test::flights;
+using weir_test::inquisitive;
 using weir_test::manual_clock;
 
 namespace {
 
-/// Asks whenever it is copied: not possible under the lock of what is asked.
-struct inquisitive {
-  explicit inquisitive(int n, const std::function<void()>* a = nullptr) : number{n}, ask{a} {}
-  inquisitive(const inquisitive& other) : number{other.number}, ask{other.ask} {
-    if (ask != nullptr) (*ask)();
-  }
-  inquisitive& operator=(const inquisitive&) = delete;
-  ~inquisitive() = default;
-  bool operator==(const inquisitive& other) const { return number == other.number; }
-
-  int number;
-  const std::function<void()>* ask;
-};
-
 struct traits {
-  struct hash {
-    std::size_t operator()(const inquisitive& i) const { return static_cast<std::size_t>(i.number); }
-  };
+  using hash = inquisitive::hash;
   using equal = std::equal_to<inquisitive>;
 };
 
@@ -49,7 +36,7 @@ struct traits {
 
 TEST_CASE("keys and values are copied under no lock", "[single_flight]") {
   weir::single_flight<inquisitive, inquisitive, weir::steady_clock, traits> f;
-  std::size_t asked = 0;
+  std::atomic<std::size_t> asked = 0;
   const std::function<void()> ask = [&] { asked += f.stats().in_flight + 1; };
   const inquisitive key{1, &ask};
   std::optional<std::thread> other;

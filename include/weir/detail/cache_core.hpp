@@ -87,9 +87,6 @@ class cache_core {
     expiry_.moved(e);
   }
 
-  /// A stale one was: that does not prolong its life.
-  void read_stale(entry& e) noexcept { use_.used(e); }
-
   void set_ttl(entry& e, duration ttl, time_point now) noexcept {
     e.written_until = saturating_add(now, ttl);
     e.expires = limit(e, now);
@@ -128,7 +125,7 @@ class cache_core {
       use_.inserted(*e);
     }
     if (!e->value) ++valueless_;
-    shrink(now, gone, e.get());
+    shrink(now, gone);
     reclaim(now, reclaimed_per_store, gone);
   }
 
@@ -199,16 +196,16 @@ class cache_core {
     r = (r ^ (r >> 30U)) * 0xbf58476d1ce4e5b9ULL;
     r = (r ^ (r >> 27U)) * 0x94d049bb133111ebULL;
     const auto life = static_cast<std::uint64_t>(ttl.count()) - width + (r ^ (r >> 31U)) % (2 * width + 1);
-    return duration{static_cast<duration::rep>(
-        std::clamp<std::uint64_t>(life, 1, static_cast<std::uint64_t>(duration::max().count())))};
+    return duration{
+        static_cast<duration::rep>(std::min(life, static_cast<std::uint64_t>(duration::max().count())))};
   }
 
-  /// Makes room: what has expired goes first, then what was used least recently.  Never `spared`.
-  void shrink(time_point now, removals& gone, const entry* spared = nullptr) noexcept {
+  /// Makes room: what has expired goes first, then what was used least recently.  What was stored just now is
+  /// neither.
+  void shrink(time_point now, removals& gone) noexcept {
     while (index_.size() > options_.max_entries) {
       entry& first = expiry_.first();
-      const bool expired = !first.fresh(now) && &first != spared;
-      remove(expired ? first : *use_.victim(), removal_cause::evicted, now, gone);
+      remove(first.fresh(now) ? *use_.victim() : first, removal_cause::evicted, now, gone);
     }
   }
 

@@ -29,10 +29,9 @@ class expiry_heap {
     up(e.place);
   }
   void remove(Entry& e) noexcept {
-    const std::size_t hole = e.place;
-    put(hole, *heap_.back());
+    Entry& last = *heap_.back();
     heap_.pop_back();
-    if (hole < heap_.size()) settle(hole);
+    if (&last != &e) substitute(e, last);
   }
   void substitute(const Entry& old, Entry& e) noexcept {
     put(old.place, e);
@@ -97,7 +96,6 @@ class use_order {
   void removed(Entry& e) noexcept {
     (e.newer ? e.newer->older : newest_) = e.older;
     (e.older ? e.older->newer : oldest_) = e.newer;
-    e.newer = e.older = nullptr;
   }
   void used(Entry& e) noexcept {
     if (newest_ == &e) return;

@@ -92,12 +92,9 @@ class flight_table {
 
   [[nodiscard]] bool lists(const Flight& f) const noexcept { return flights_.find(&f) != flights_.end(); }
 
-  /// True if it was listed.  Somebody else holds `f`, so nothing is destroyed here.
-  bool drop(const Flight& f) noexcept {
-    const auto at = flights_.find(&f);
-    if (at == flights_.end()) return false;
-    flights_.erase(at);
-    return true;
+  /// Takes it off the list, if it is there.  Somebody else holds `f`, so nothing is destroyed here.
+  void drop(const Flight& f) noexcept {
+    if (const auto at = flights_.find(&f); at != flights_.end()) flights_.erase(at);
   }
 
   void drop_all() noexcept { flights_.clear(); }
