@@ -160,9 +160,7 @@ class basic_token_bucket {
   /// after `until`.  What is there now is taken even if `until` has been reached.
   outcome<void> acquire_until(std::uint64_t n, deadline until, const std::stop_token& stop = {}) {
     if (stop.stop_requested()) return refuse({refusal_reason::cancelled});
-    if (const auto now = attempt(clock_.now(), n); now || !now.error().retry_after) {
-      return now ? granted(now) : refuse(now.error());
-    }
+    if (const auto now = attempt(clock_.now(), n)) return granted(now);
     outcome<reservation> booked = book(n, duration::max(), until);
     if (!booked) return refuse(booked.error());
     detail::waiter self;
@@ -205,7 +203,6 @@ class basic_token_bucket {
   /// Whether the bucket is indistinguishable from one newly made and full.
   [[nodiscard]] bool is_full_at(time_point now) const noexcept {
     snapshot s = load();
-    if (s.core.limits.unlimited()) return true;
     const time_point t = latest(now);
     if (!s.core.in_range(t)) s.core.rebase(t);
     return s.core.held(t) == s.core.limits.capacity();
@@ -219,7 +216,6 @@ class basic_token_bucket {
     snapshot s = load();
     // [relaxed] Set before the configuration that `load` acquires.
     if (reconfigured_.load(std::memory_order_relaxed)) return false;
-    if (s.core.limits.unlimited()) return true;
     const time_point t = settled(now, s.core);
     if (!s.core.in_range(t)) s.core.rebase(t);
     const bool stands = s.core.limits.speed == 0 || initial_ == s.core.limits.burst;
@@ -237,11 +233,9 @@ class basic_token_bucket {
     // [relaxed] Published by `change`.
     reconfigured_.store(true, std::memory_order_relaxed);
     const time_point now = advance(clock_.now());
-    bool forgotten = false;
-    change([&](detail::bucket_core& core) {
-      forgotten = kept == held_tokens::reset || core.limits.unlimited() || next.limits.unlimited();
-      core.reconfigure(now, next.limits, kept, next.initial);
-    });
+    // Nothing was booked at an unlimited rate.
+    const bool forgotten = kept == held_tokens::reset || next.limits.unlimited();
+    change([&](detail::bucket_core& core) { core.reconfigure(now, next.limits, kept, next.initial); });
     ++generation_;
     epoch_ += forgotten ? 1 : 0;
     newest_ = {forgotten ? now : ceil(newest_), 0};

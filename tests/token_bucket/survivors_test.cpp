@@ -4,8 +4,11 @@
 
 #include <algorithm>
 #include <cstdint>
+#include <functional>
 #include <limits>
 #include <stdexcept>
+#include <stop_token>
+#include <thread>
 #include <utility>
 
 #include <weir/testing/manual_clock.hpp>
@@ -28,6 +31,11 @@ constexpr std::int64_t most = std::numeric_limits<std::int64_t>::max();
 constexpr std::int64_t least = std::numeric_limits<std::int64_t>::min();
 
 using bucket_type = weir::basic_token_bucket<manual_clock::view>;
+
+constexpr time_point at(std::int64_t nanoseconds) { return time_point{duration{nanoseconds}}; }
+
+/// Who books is gone without having used it.
+void book_and_drop(bucket_type& bucket, std::uint64_t n) { static_cast<void>(bucket.reserve(n)); }
 
 }  // namespace
 
@@ -166,4 +174,212 @@ TEST_CASE("what is given back after a change of the cost is as many tokens, not 
   CHECK(bucket.available_at(clock.now()) == -2);
   booked->cancel();
   CHECK(bucket.available_at(clock.now()) == 1);
+}
+
+TEST_CASE("a rate of nothing is no token a second, and has whole tokens to lose", "[token_bucket]") {
+  CHECK(rate::zero() == rate::per_second(0));
+  CHECK(bucket_limits::of(0, 1'000, 7).cost == 1);
+  CHECK(bucket_limits::of(0, 1'000, 7).capacity() == 7);
+}
+
+TEST_CASE("a limited bucket must be told its burst", "[token_bucket]") {
+  manual_clock clock;
+  CHECK_THROWS_AS((bucket_type{{.rate = rate::every(10ms)}, clock.source()}), std::invalid_argument);
+  CHECK_NOTHROW(bucket_type{{.rate = rate::unlimited()}, clock.source()});
+}
+
+TEST_CASE("to move the origin keeps the part of a nanosecond", "[token_bucket]") {
+  bucket_core core{bucket_limits{3, 7, 10}, at(0), 7};
+  core.rebase(at(2));
+  CHECK(core.full_at == 1);
+  CHECK(core.origin == at(2));
+}
+
+TEST_CASE("a booking far ahead of the latest gives nothing back, however fast the rate", "[token_bucket]") {
+  const bucket_core core{bucket_limits{bucket_limits::speed_limit, 1, 1 << 20}, {}};
+  CHECK(core.refundable(1 << 20, {at(0), 0}, {at(std::int64_t{1} << 40), 0}) == 0);
+  CHECK(core.refundable(1 << 20, {at(0), 0}, {at(0), 1}) == (1 << 20) - 1);
+}
+
+TEST_CASE("a change of the burst shares out the last token as well, and takes all of it away",
+          "[token_bucket]") {
+  manual_clock clock;
+  const auto left = [&](std::int64_t burst, std::int64_t held, std::int64_t next, held_tokens kept) {
+    bucket_type bucket{{.rate = rate::zero(), .burst = burst, .initial = held}, clock.source()};
+    bucket.reconfigure({.rate = rate::zero(), .burst = next}, kept);
+    return bucket.available_at(clock.now());
+  };
+  CHECK(left(2, 1, 10, held_tokens::proportional) == 5);
+  CHECK(left(5, 1, 1, held_tokens::additive) == 0);
+  manual_clock other;
+  bucket_type bucket{{.rate = rate::zero(), .burst = 4, .initial = 2}, other.source()};
+  bucket.reconfigure({.rate = rate::zero(), .burst = 8});
+  CHECK(bucket.available_at(other.now()) == 2);
+}
+
+TEST_CASE("a clock that begins before its epoch brings no tokens from after it", "[token_bucket]") {
+  manual_clock clock{at(-1'000'000)};
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 4, .initial = 0}, clock.source()};
+  CHECK_FALSE(bucket.try_acquire());
+  SECTION("and a later booking is leaned on for as long as it is later") {}
+  SECTION("nor does a booking of nothing change that") { book_and_drop(bucket, 0); }
+  auto first = bucket.reserve(2);
+  auto second = bucket.reserve(1);
+  REQUIRE((first && second));
+  CHECK(second->act_at() == clock.now() + 30ns);
+  first->cancel();
+  CHECK(bucket.available_at(clock.now()) == -2);
+}
+
+TEST_CASE("of two bookings that act at once the first gives back all that it took", "[token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 4}, clock.source()};
+  SECTION("in a new bucket") {}
+  SECTION("after a reset") { bucket.reconfigure({.rate = rate{1, 10ns}, .burst = 4}, held_tokens::reset); }
+  SECTION("after a change") { bucket.reconfigure({.rate = rate{1, 10ns}, .burst = 4}); }
+  auto first = bucket.reserve();
+  auto second = bucket.reserve();
+  REQUIRE((first && second));
+  CHECK(first->act_at() == second->act_at());
+  first->cancel();
+  CHECK(bucket.available_at(clock.now()) == 3);
+}
+
+TEST_CASE("a booking leans on those that stand, to the tick", "[token_bucket]") {
+  manual_clock clock;
+  SECTION("not on one that was undone") {
+    bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 4, .initial = 0}, clock.source()};
+    auto first = bucket.reserve(3);
+    book_and_drop(bucket, 3);
+    auto third = bucket.reserve(1);
+    REQUIRE((first && third));
+    CHECK(third->act_at() == clock.now() + 40ns);
+    first->cancel();
+    CHECK(bucket.available_at(clock.now()) == -4 + 2);
+  }
+  SECTION("within a nanosecond") {
+    bucket_type bucket{{.rate = rate{3, 7ns}, .burst = 4, .initial = 0}, clock.source()};
+    auto first = bucket.reserve(4);
+    auto second = bucket.reserve(1);
+    REQUIRE((first && second));
+    first->cancel();
+    CHECK(bucket.available_at(clock.now()) == -5 + 3);
+  }
+  SECTION("after a change too") {
+    bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 4, .initial = 0}, clock.source()};
+    auto first = bucket.reserve(2);
+    auto second = bucket.reserve(1);
+    REQUIRE((first && second));
+    bucket.reconfigure({.rate = rate{1, 10ns}, .burst = 4});
+    first->cancel();
+    CHECK(bucket.available_at(clock.now()) == -3 + 1);
+  }
+}
+
+TEST_CASE("a bucket is full after an age, whatever its rate", "[token_bucket]") {
+  manual_clock clock{at(0)};
+  bucket_type bucket{{.rate = rate{3, 7ns}, .burst = 5}, clock.source()};
+  CHECK(bucket.try_acquire(5));
+  // Three ticks for each nanosecond are more than 64 bits hold.
+  constexpr time_point late = at(std::int64_t{1} << 62);
+  CHECK(bucket.is_full_at(late));
+  CHECK(bucket.is_as_new_at(late));
+  CHECK(bucket.available_at(late) == 5);
+  CHECK_FALSE(bucket.is_full_at(at(0)));
+}
+
+TEST_CASE("to lift the limit ends every debt, also that of a booking not yet cancelled", "[token_bucket]") {
+  manual_clock clock{at(0)};
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 3, .initial = 0}, clock.source()};
+  auto booked = bucket.reserve(3);
+  REQUIRE(booked);
+  bucket.reconfigure({.rate = rate::unlimited()});
+  clock.advance(5ns);
+  booked->cancel();
+  CHECK(bucket.stats().cancelled == 1);
+  CHECK(bucket.is_full_at(at(0)));
+  CHECK(bucket.is_full_at(clock.now()));
+  bucket.reconfigure({.rate = rate{1, 10ns}, .burst = 3});
+  CHECK(bucket.is_full_at(clock.now()));
+}
+
+TEST_CASE("nothing is granted at once and for now, even in debt", "[token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 3, .initial = 0}, clock.source()};
+  auto booked = bucket.reserve(3);
+  REQUIRE(booked);
+  CHECK_FALSE(bucket.try_acquire(1));
+  CHECK(bucket.try_acquire(0));
+  auto nothing = bucket.reserve(0);
+  REQUIRE(nothing);
+  CHECK(nothing->act_at() == clock.now());
+  CHECK(bucket.available_at(clock.now()) == -3);
+}
+
+TEST_CASE("what is there is booked, however short the wait may be", "[token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 3, .initial = 2}, clock.source()};
+  auto booked = bucket.reserve(2, -1ns);
+  REQUIRE(booked);
+  CHECK(booked->act_at() == clock.now());
+  CHECK_FALSE(bucket.reserve(1, 9ns));
+  CHECK(bucket.reserve(1, 10ns));
+}
+
+TEST_CASE("a booking reaches 2^61 ticks ahead and no further", "[token_bucket]") {
+  manual_clock clock{at(0)};
+  constexpr std::int64_t burst = bucket_core::reach / 2;
+  bucket_type bucket{{.rate = rate{1, 1ns}, .burst = burst, .initial = 0}, clock.source()};
+  auto near = bucket.reserve(burst);
+  auto far = bucket.reserve(burst);
+  REQUIRE((near && far));
+  CHECK(far->act_at() == at(bucket_core::reach));
+  const auto beyond = bucket.reserve(1);
+  REQUIRE_FALSE(beyond);
+  CHECK(beyond.error().reason == weir::refusal_reason::rate_limited);
+  CHECK(beyond.error().retry_after == duration{bucket_core::reach + 1});
+}
+
+TEST_CASE("a clock that steps back after a booking stands until it has caught up", "[token_bucket]") {
+  manual_clock clock{at(0)};
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 3, .initial = 0}, clock.source()};
+  clock.advance(30ns);
+  auto booked = bucket.reserve();
+  REQUIRE(booked);
+  CHECK(bucket.available_at(at(30)) == 2);
+  CHECK(bucket.available_at(at(10)) == 2);
+}
+
+TEST_CASE("to give back after an age moves the origin on", "[token_bucket]") {
+  manual_clock clock{at(0)};
+  constexpr std::int64_t burst = bucket_core::range;
+  bucket_type bucket{{.rate = rate{1, 1ns}, .burst = burst, .initial = 0}, clock.source()};
+  auto booked = bucket.reserve(burst);
+  REQUIRE(booked);
+  clock.set(booked->act_at());
+  booked->cancel();
+  CHECK(bucket.available_at(clock.now()) == burst);
+  CHECK(bucket.available_at(at(0)) == burst);
+}
+
+TEST_CASE("who is told that a wait was cancelled finds the tokens given back", "[token_bucket]") {
+  struct told {
+    std::function<void()>* call;
+    void on_refused(const weir::refusal&) const noexcept { (*call)(); }
+  };
+  manual_clock clock;
+  std::function<void()> look;
+  weir::basic_token_bucket<manual_clock::view, told> bucket{
+      {.rate = rate{1, 10ns}, .burst = 3, .initial = 1}, clock.source(), told{&look}};
+  std::int64_t found = least;
+  look = [&] { found = bucket.available_at(clock.now()); };
+  std::stop_source stop;
+  weir::outcome<void> got;
+  std::thread waiter{[&] { got = bucket.acquire(2, stop.get_token()); }};
+  clock.await_sleepers(1);
+  CHECK(bucket.available_at(clock.now()) == -1);
+  stop.request_stop();
+  waiter.join();
+  CHECK_FALSE(got);
+  CHECK(found == 1);
 }

@@ -196,7 +196,7 @@ struct bucket_core {
     std::int64_t tokens_now = next.capacity();
     if (kept == held_tokens::reset) {
       tokens_now = reset_to * next.cost;
-    } else if (!limits.unlimited() && !next.unlimited()) {
+    } else if (!limits.unlimited()) {
       tokens_now = multiply_divide(old, next.cost, limits.cost);
       if (kept == held_tokens::proportional && old > 0) {
         tokens_now = multiply_divide(old, next.capacity(), limits.capacity());
