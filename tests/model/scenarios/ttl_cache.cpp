@@ -115,7 +115,7 @@ void cleared(world& w) {
   auto& c =
       w.make<watched_cache>(weir::ttl_cache_options{.max_entries = 4}, standing_clock{}, witness{&told});
   c.insert(1, 1);
-  auto& by_predicate = w.make<std::size_t>(0);
+  auto& by_predicate = w.make<std::size_t>(0U);
   w.thread([&] { c.invalidate_all(); });
   w.thread([&] { by_predicate = c.invalidate_if([](const int&, const int&) { return true; }); });
   w.thread([&] { c.insert(2, 2); });
