@@ -320,4 +320,21 @@ void second_chain(world& w) {
 const scenario second_chain_{
     "keyed", "keys of one bucket come and go at once and each is counted once", {}, second_chain};
 
+void counts_read(world& w) {
+  auto& alive = count(w);
+  auto& m = w.make<map>(alive, weir::keyed_options{.max_keys = 2});
+  w.thread([&] {
+    static_cast<void>(m.pin(7));
+    static_cast<void>(m.erase(7));
+  });
+  w.thread([&] {
+    const auto s = m.stats();
+    expect(s.created == s.keys + s.erased, "of one instant");
+    expect(m.size_approx() <= 1);
+  });
+  w.after([&] { expect(m.stats().created == 1 && m.stats().erased == 1); });
+}
+const scenario counts_read_{
+    "keyed", "the counts of a shard are of one instant, while its keys come and go", {}, counts_read};
+
 }  // namespace

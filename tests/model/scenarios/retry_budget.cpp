@@ -28,6 +28,18 @@ void last_retry(world& w) {
 }
 const scenario last_retry_{"retry_budget", "of three that want the last retry one gets it", {}, last_retry};
 
+void one_each(world& w) {
+  auto& budget = w.make<token_form>(weir::token_budget{.capacity = 2, .per_success = 0});
+  for (int i = 0; i < 2; ++i) {
+    w.thread([&] { expect(budget.try_withdraw(), "there is one for each"); });
+  }
+  w.after([&] { expect(budget.available_approx() == 0); });
+}
+const scenario one_each_{"retry_budget",
+                         "two that want one retry each get it, if there are two",
+                         {.failed_exchanges = 1},
+                         one_each};
+
 void earned(world& w) {
   auto& budget = w.make<token_form>(weir::token_budget{.capacity = 3, .per_success = 0.5});
   auto& taken = w.make<std::atomic<int>>(0);
@@ -99,6 +111,16 @@ void window_last(world& w) {
 }
 const scenario window_last_{
     "retry_budget", "in a window, the floor and what was earned are taken once", {}, window_last};
+
+void window_read(world& w) {
+  auto& time = w.make<hand_time>();
+  auto& budget = w.make<window_form>(hundred, time.source());
+  w.thread([&] { expect(budget.try_withdraw()); });
+  w.thread([&] { expect(budget.available_approx() <= 1); });
+  w.after([&] { expect(budget.available_approx() == 0); });
+}
+const scenario window_read_{
+    "retry_budget", "what is left in a window may be read while it is taken", {}, window_read};
 
 void window_expiry(world& w) {
   auto& time = w.make<hand_time>();
