@@ -232,7 +232,7 @@ TEST_CASE("a loaded value that there is no memory to store is reported as reject
     manual_clock clock;
     reports told{};
     {
-      cache c{{.max_entries = 20}, faulty_clock{clock}, {&told}};
+      cache c{{.max_entries = 20, .error_ttl = 1h}, faulty_clock{clock}, {&told}};
       const bool thrown =
           next.strike_through([&] { (void)c.get_or_load(faulty{1}, [] { return faulty{47}; }); });
       CHECK(c.contains(faulty{1}) != thrown);

@@ -54,6 +54,12 @@ struct counted_traits : weir::ttl_cache_traits<int> {
   };
 };
 
+/// Made by what it is given.
+struct made {
+  explicit made(const std::function<int()>& make) : number{make()} {}
+  int number;
+};
+
 }  // namespace
 
 TEST_CASE("a life with jitter is that of splitmix64 from the seed, either side of the given one",
@@ -355,4 +361,44 @@ TEST_CASE("keys are compared only if their hashes are equal", "[ttl_cache]") {
   CHECK(compared == 8);
   CHECK_FALSE(cache.get(8 * 13 * 16));
   CHECK(compared == 8);
+}
+
+TEST_CASE("the time of a load is counted from its begin", "[ttl_cache]") {
+  manual_clock clock{weir::time_point{100s}};
+  cache_type cache{{.max_entries = 2}, clock.source()};
+  (void)cache.get_or_load(1, [&] { return clock.advance(8s), 7; });
+  CHECK(cache.stats().load_time == 8s);
+}
+
+TEST_CASE("a load within its lease is joined", "[ttl_cache]") {
+  manual_clock clock{weir::time_point{100s}};
+  cache_type cache{{.max_entries = 2, .load_lease = 3s}, clock.source()};
+  std::optional<lookup_source> source;
+  std::thread other;
+  (void)cache.get_or_load(1, [&] {
+    clock.advance(3s - 1ns);
+    other = std::thread{[&] { source = cache.get_or_load(1, [] { return 8; })->source; }};
+    while (cache.stats().joined + cache.stats().loads_ok == 0) std::this_thread::yield();
+    return 7;
+  });
+  other.join();
+  CHECK(source == lookup_source::joined);
+  CHECK(cache.get(1) == 7);
+}
+
+TEST_CASE("a value is made in place only if there is none, and even then another may be faster",
+          "[ttl_cache]") {
+  manual_clock clock;
+  weir::ttl_cache<int, made, manual_clock::view> cache{{.max_entries = 2}, clock.source()};
+  int times = 0;
+  CHECK_FALSE(cache.try_emplace(1, [&] {
+    ++times;
+    cache.insert(1, made{[] { return 5; }});
+    return 6;
+  }));
+  CHECK(cache.get(1)->number == 5);
+  CHECK_FALSE(cache.try_emplace(1, [&] { return ++times; }));
+  CHECK(times == 1);
+  CHECK(cache.try_emplace(2, [&] { return ++times; }));
+  CHECK(cache.get(2)->number == 2);
 }
