@@ -16,6 +16,16 @@ using weir::duration;
 using weir::time_point;
 using weir::testing::manual_clock;
 
+namespace {
+
+/// Counts how often it is woken.
+struct counted final : weir::timer_target {
+  void wake() noexcept override { ++wakes; }
+  int wakes = 0;
+};
+
+}  // namespace
+
 TEST_CASE("the version string is made of the three numbers", "[version]") {
   CHECK(weir::version_string == std::to_string(weir::version_major) + "." +
                                     std::to_string(weir::version_minor) + "." +
@@ -93,4 +103,44 @@ TEST_CASE("a manual clock moves only by hand, forward or back", "[manual_clock]"
   CHECK(view.now() == time_point{1ms});
   CHECK_THROWS_WITH(clock.advance(-1ns),
                     "manual_clock: advance must not be negative, got -1 ns; set() moves back");
+}
+
+TEST_CASE("a manual clock begins at zero and may be advanced by nothing", "[manual_clock]") {
+  manual_clock clock;
+  CHECK(clock.now() == time_point{});
+  CHECK_NOTHROW(clock.advance(0ns));
+  CHECK(clock.now() == time_point{});
+}
+
+TEST_CASE("a target is woken at its instant, at once if that has come", "[manual_clock]") {
+  manual_clock clock{time_point{10ns}};
+  const auto view = clock.source();
+  counted past, present, next, last;
+  view.wake_at(time_point{9ns}, past);
+  view.wake_at(time_point{10ns}, present);
+  view.wake_at(time_point{11ns}, next);
+  view.wake_at(time_point{20ns}, last);
+  CHECK(past.wakes == 1);
+  CHECK(present.wakes == 1);
+  CHECK(next.wakes == 0);
+  CHECK(clock.sleepers() == 2);  // those that are not due
+  clock.advance(1ns);
+  CHECK(next.wakes == 1);
+  CHECK(last.wakes == 0);
+  CHECK(clock.sleepers() == 1);
+  clock.set(time_point{20ns});
+  CHECK(last.wakes == 1);
+  CHECK(clock.sleepers() == 0);
+}
+
+TEST_CASE("a target that is forgotten is not woken, and the others are", "[manual_clock]") {
+  manual_clock clock;
+  const auto view = clock.source();
+  counted gone, kept;
+  view.wake_at(time_point{5ns}, gone);
+  view.wake_at(time_point{5ns}, kept);
+  view.forget(gone);
+  clock.advance(5ns);
+  CHECK(gone.wakes == 0);
+  CHECK(kept.wakes == 1);
 }
