@@ -89,6 +89,33 @@ void never_doubled(world& w) {
 const scenario never_doubled_{"token_bucket", "to and fro between bursts mints nothing", in_order,
                               never_doubled};
 
+/// The word that says that the second change is under way is none that was ever in use.
+void passed_twice(world& w) {
+  auto& time = w.make<hand_time>(100);
+  auto& bucket = w.make<hand_bucket>(weir::token_bucket_options{weir::rate::zero(), 2}, time.source());
+  auto& granted = w.make<std::atomic<int>>(0);
+  w.thread([&] {
+    bucket.reconfigure({weir::rate::zero(), 3}, weir::held_tokens::keep);
+    bucket.reconfigure({weir::rate::zero(), 4}, weir::held_tokens::keep);
+  });
+  w.thread([&] {
+    if (bucket.try_acquire()) granted.fetch_add(1, std::memory_order_relaxed);
+  });
+  w.after([&] {
+    expect(granted == 1, "the tokens were there all the time");
+    expect(bucket.available_at(at(100)) == 1, "what was granted is gone");
+  });
+}
+const scenario passed_twice_{"token_bucket", "a grant that two reconfigurations overtake counts once",
+                             in_order, passed_twice};
+
+/// Finds `left` tokens and no part of another one: that is not there `early`, just before it would come.
+void expect_whole(hand_bucket& bucket, std::int64_t left, long long early) {
+  expect(!bucket.try_acquire_at(at(100), static_cast<std::uint64_t>(left) + 1));
+  expect(bucket.try_acquire_at(at(100), static_cast<std::uint64_t>(left)).has_value());
+  expect(!bucket.try_acquire_at(at(early)), "no part of a token was left over");
+}
+
 /// One takes a token that costs one tick here and three there.  The booking raises the word for a while, so that a
 /// word of the old configuration might stand for something in the new one.
 void other_words(world& w) {
@@ -107,13 +134,32 @@ void other_words(world& w) {
     expect(mine);
     const auto left = bucket.available_at(at(100));
     expect(left == 8 || left == 7, "taken before the reset, or as a whole token after it");
-    expect(!bucket.try_acquire_at(at(100), static_cast<std::uint64_t>(left) + 1));
-    expect(bucket.try_acquire_at(at(100), static_cast<std::uint64_t>(left)).has_value());
-    expect(!bucket.try_acquire_at(at(102)), "no third of a token was left over");
+    expect_whole(bucket, left, 102);
   });
 }
 const scenario other_words_{"token_bucket", "a grant computed under an older configuration comes to nothing",
                             in_order, other_words};
+
+/// The same from a word that is as far from the origin as the other configuration comes to soon.
+void later_words(world& w) {
+  auto& time = w.make<hand_time>(100);
+  auto& bucket =
+      w.make<hand_bucket>(weir::token_bucket_options{weir::rate{1, weir::duration{1}}, 10, 8}, time.source());
+  auto& mine = w.make<bool>(false);
+  w.thread([&] { mine = bucket.try_acquire().has_value(); });
+  w.thread([&] {
+    bucket.reconfigure({weir::rate{1, weir::duration{2}}, 10}, weir::held_tokens::reset);
+    expect(bucket.try_acquire().has_value());
+  });
+  w.after([&] {
+    expect(mine);
+    const auto left = bucket.available_at(at(100));
+    expect(left == 9 || left == 8, "taken before the reset, or as a whole token after it");
+    expect_whole(bucket, left, 101);
+  });
+}
+const scenario later_words_{"token_bucket", "no word stands for something in two configurations", in_order,
+                            later_words};
 
 void forgotten(world& w) {
   auto& time = w.make<hand_time>(100);
