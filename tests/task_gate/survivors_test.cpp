@@ -52,6 +52,31 @@ TEST_CASE("a pass that is assigned over gives back its own units, then holds the
   CHECK(gate.stats().running == 0);
 }
 
+TEST_CASE("a new gate has counted nothing and timed nothing", "[task_gate]") {
+  const task_gate gate;
+  const weir::task_gate_stats seen = gate.stats();
+  CHECK(seen.entered + seen.ran + seen.skipped + seen.coalesced + seen.refused == 0);
+  CHECK(seen.longest == 0ns);
+}
+
+TEST_CASE("all who wait for idleness are told of it", "[task_gate]") {
+  manual_clock clock;
+  manual_gate gate{{}, clock.source()};
+  auto held = gate.try_enter();
+  outcome<> one = refusal{refusal_reason::busy}, two = one;
+  std::thread first{[&] { one = gate.wait_idle_for(1h); }};
+  std::thread second{[&] { two = gate.wait_idle_for(1h); }};
+  clock.await_sleepers(2);
+  held.reset();
+  const bool told = gate.is_as_new();  // nobody is watched any more
+  clock.advance(1h);                   // or they never end
+  first.join();
+  second.join();
+  CHECK(told);
+  CHECK(one);
+  CHECK(two);
+}
+
 TEST_CASE("every verb takes one unit unless told otherwise", "[task_gate]") {
   task_gate gate{{.capacity = 9}};
   const auto tried = gate.try_enter();
