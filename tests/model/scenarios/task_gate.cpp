@@ -102,11 +102,9 @@ void no_false_refusal(world& w) {
 }
 
 const scenario both_let_in{
-    "task_gate", "two that try two places are both let in", {.failed_exchanges = 1}, no_false_refusal<true>};
-const scenario both_left{"task_gate",
-                         "two that leave at once both give their place back",
-                         {.failed_exchanges = 1},
-                         no_false_refusal<false>};
+    "task_gate", "two that try two places are both let in", {}, no_false_refusal<true>};
+const scenario both_left{
+    "task_gate", "two that leave at once both give their place back", {}, no_false_refusal<false>};
 
 void looked_at(world& w) {
   auto& s = w.make<state<gate>>(1U);
