@@ -120,6 +120,17 @@ TEST_CASE("a delay uses every bit of its draw", "[retry]") {
   CHECK(clock.slept == expected);
 }
 
+TEST_CASE("policies without a seed draw delays of their own", "[retry]") {
+  const auto slept = [] {
+    leaping_clock clock;
+    policy retry{options{.backoff = {.base = 1h, .cap = 1h}}, clock.source()};
+    (void)retry.call([] { return weir::outcome<int>{refusal{refusal_reason::busy}}; });
+    CHECK(clock.slept.size() == 2);
+    return clock.slept;
+  };
+  CHECK(slept() != slept());
+}
+
 TEST_CASE("the first delay is the base, and one of nothing is no sleep", "[retry]") {
   leaping_clock clock;
   const auto fail = [] { return weir::outcome<int>{refusal{refusal_reason::busy}}; };
