@@ -97,7 +97,7 @@ TEST_CASE("the shortest life with jitter is a nanosecond, the longest has no end
 TEST_CASE("a life without jitter draws no number", "[ttl_cache]") {
   manual_clock clock;
   cache_type cache{{.max_entries = 8, .expire_after_write = 1000ns, .seed = 7}, clock.source()};
-  for (int i = 0; i != 3; ++i) cache.insert(i, i);
+  for (int i = 0; i != 4; ++i) cache.insert(i, i);
   cache.reconfigure({.max_entries = 8, .expire_after_write = 1000ns, .jitter = 0.25});
   std::uint64_t state = 7;
   const weir::duration life = next_life(state);
