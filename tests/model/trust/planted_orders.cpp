@@ -278,7 +278,7 @@ void unrelated_mutex(world& w) {
   });
 }
 
-// In half of the executions the mutex happens to order the two accesses, and a detector that sees one execution is silent.
+// In half of the executions the mutex happens to order the two accesses; a detector that sees one of those is silent.
 const scenario masked_race{
     "planted", "a data race that an unrelated mutex may hide", {}, unrelated_mutex<false>, verdict::found};
 const scenario no_race{"planted", "the same without the second access", {}, unrelated_mutex<true>};

@@ -2,8 +2,8 @@
 // What C++20 allows a small program of atomic operations to do, by its axioms alone, enumerated by brute force.  It
 // shares nothing with the checker that it judges.
 //
-// RC11 is that of Lahav, Vafeiadis, Kang, Hur, Dreyer: "Repairing sequential consistency in C/C++11" (PLDI 2017), with the
-// release sequences of C++20.  The standard, [atomics.order], asks a little more of seq_cst than RC11: two operations
+// RC11 is that of Lahav, Vafeiadis, Kang, Hur, Dreyer: "Repairing sequential consistency in C/C++11" (PLDI 2017), with
+// the release sequences of C++20.  The standard, [atomics.order], asks a little more of seq_cst than RC11: two operations
 // are ordered when coherence orders them by way of a relaxed store, too.
 #pragma once
 
