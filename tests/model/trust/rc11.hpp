@@ -3,8 +3,8 @@
 // shares nothing with the checker that it judges.
 //
 // RC11 is that of Lahav, Vafeiadis, Kang, Hur, Dreyer: "Repairing sequential consistency in C/C++11" (PLDI 2017), with
-// the release sequences of C++20.  The standard, [atomics.order], asks a little more of seq_cst than RC11: two operations
-// are ordered when coherence orders them by way of a relaxed store, too.
+// the release sequences of C++20.  The standard, [atomics.order], asks a little more of seq_cst than RC11: two
+// operations are ordered when coherence orders them by way of a relaxed store, too.
 #pragma once
 
 #include <atomic>
