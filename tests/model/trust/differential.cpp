@@ -5,7 +5,8 @@
 //
 // Every outcome that the checker shows must be one of C++20, and so of RC11 (it is sound); those of the search with
 // sleep sets must be those of the plain search (its reduction loses nothing); and it must show every outcome of C++20
-// whose modification order and order of seq_cst extend an order of execution (it is complete but for its documented limits).
+// whose modification order and order of seq_cst extend an order of execution (it is complete but for its documented
+// limits).
 #include "model/scenario.hpp"
 #include "programs.hpp"
 #include "rc11.hpp"
