@@ -6,8 +6,8 @@
 
 #include <algorithm>
 #include <random>
+#include <set>
 #include <string>
-#include <vector>
 
 using weir_test::action;
 using weir_test::enumerate;
@@ -46,36 +46,35 @@ event compare_exchange(int location, int expected, int value, std::memory_order 
 }
 event fence(std::memory_order order) { return {.what = action::fence, .order = order}; }
 
-/// What the loads saw, each outcome a word: "00 01 11".
-std::string reads(const program& code, const outcomes& all) {
-  std::vector<std::string> words;
-  for (const weir_test::outcome& one : all) {
-    std::string word;
-    for (std::size_t i = 0; i < code.events.size(); ++i) {
-      if (one[i] >= 0) word += std::to_string(one[i]);
-    }
-    words.push_back(word);
-  }
-  std::ranges::sort(words);
-  words.erase(std::ranges::unique(words).begin(), words.end());
+/// Each word once, in order.
+std::string joined(const std::set<std::string>& words) {
   std::string text;
   for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
   return text;
 }
 
+/// What the loads saw, each outcome a word: "00 01 11".
+std::string reads(const program& code, const outcomes& all) {
+  std::set<std::string> words;
+  for (const weir_test::outcome& one : all) {
+    std::string word;
+    for (std::size_t i = 0; i < code.events.size(); ++i) {
+      if (one[i] >= 0) word += std::to_string(one[i]);
+    }
+    words.insert(word);
+  }
+  return joined(words);
+}
+
 /// The last values of the locations, each outcome a word.
 std::string finals(const program& code, const outcomes& all) {
-  std::vector<std::string> words;
+  std::set<std::string> words;
   for (const weir_test::outcome& one : all) {
     std::string word;
     for (std::size_t i = code.events.size(); i < one.size(); ++i) word += std::to_string(one[i]);
-    words.push_back(word);
+    words.insert(word);
   }
-  std::ranges::sort(words);
-  words.erase(std::ranges::unique(words).begin(), words.end());
-  std::string text;
-  for (const std::string& word : words) text += (text.empty() ? "" : " ") + word;
-  return text;
+  return joined(words);
 }
 
 /// What C++20 lets the loads see; RC11 agrees wherever this is called.
