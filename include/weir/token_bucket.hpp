@@ -456,7 +456,8 @@ class basic_token_bucket {
     const std::lock_guard lock{mutex_};
     cancelled_.add();
     if (b.count == 0 || b.epoch != epoch_) return;
-    const time_point t = settled(clock_.now(), load_locked().core);
+    const time_point now = clock_.now();
+    const time_point t = settled(now, load_locked().core);
     if (t > ceil(b.act)) return;  // its time has come: what was booked may have been used
     rebase(t);
     const bool current = b.generation == generation_;

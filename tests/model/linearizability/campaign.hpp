@@ -11,6 +11,11 @@
 
 namespace weir_model {
 
+/// What a loader or call that is to fail throws.
+struct failure_of {
+  int value;
+};
+
 struct campaign_options {
   int scenarios = 60;
   std::uint64_t seed = 1;

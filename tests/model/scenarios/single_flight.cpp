@@ -249,23 +249,11 @@ int until_stopped(const std::stop_token& stop) {
   return -1;
 }
 
-void leader_stopped(world& w) {
+template <int Callers>
+void all_stopped(world& w) {
   auto& shared = w.make<flights>();
   auto& stop = w.make<std::stop_source>();
-  w.thread([&] {
-    const auto result = shared.run(7, until_stopped, {}, stop.get_token());
-    expect(result ? result->value == -1 : result.error().reason == weir::refusal_reason::cancelled);
-  });
-  w.thread([&] { stop.request_stop(); });
-  w.after([&] { expect(shared.stats().in_flight == 0); });
-}
-const scenario leader_stopped_{"single_flight", "a leader that nobody else waits for is stopped in its call",
-                               stopping, leader_stopped};
-
-void both_stopped(world& w) {
-  auto& shared = w.make<flights>();
-  auto& stop = w.make<std::stop_source>();
-  for (int i = 0; i < 2; ++i) {
+  for (int i = 0; i < Callers; ++i) {
     w.thread([&] {
       const auto result = shared.run(7, until_stopped, {}, stop.get_token());
       expect(result ? result->value == -1 : result.error().reason == weir::refusal_reason::cancelled);
@@ -274,8 +262,10 @@ void both_stopped(world& w) {
   w.thread([&] { stop.request_stop(); });
   w.after([&] { expect(shared.stats().in_flight == 0); });
 }
-const scenario both_stopped_{"single_flight", "when leader and waiter are stopped the call is, once both are",
-                             spinning, both_stopped};
+const scenario leader_stopped{"single_flight", "a leader that nobody else waits for is stopped in its call",
+                              stopping, all_stopped<1>};
+const scenario both_stopped{"single_flight", "when leader and waiter are stopped the call is, once both are",
+                            spinning, all_stopped<2>};
 
 void stays_for_a_waiter(world& w) {
   auto& shared = w.make<flights>();

@@ -268,17 +268,18 @@ const scenario returned{"planted", "the loser of a race frees what it made", {},
 template <bool Owned>
 void failing_allocation(world& w) {
   struct tree {
-    int* left = nullptr;
-    int* right = nullptr;
+    std::atomic<int>* left = nullptr;
+    std::atomic<int>* right = nullptr;
   };
   w.thread([] {
     try {
+      // Allocated where a compiler may not leave it out, as it may what is new and deleted in one place.
       if (Owned) {
-        const auto left = std::make_unique<int>(1);
-        const auto right = std::make_unique<int>(2);
+        const auto left = std::make_unique<std::atomic<int>>(1);
+        const auto right = std::make_unique<std::atomic<int>>(2);
         expect(*left + *right == 3, "both are there");
       } else {
-        const tree t{new int{1}, new int{2}};
+        const tree t{new std::atomic<int>{1}, new std::atomic<int>{2}};
         expect(*t.left + *t.right == 3, "both are there");
         delete t.left;
         delete t.right;

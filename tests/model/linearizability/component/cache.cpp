@@ -16,11 +16,6 @@ using answer = cache_specification::answer;
 using verb = cache_verb;
 using word = cache_word;
 
-/// What a loader that is to fail throws.
-struct failure_of {
-  int value;
-};
-
 struct cache_component {
   static constexpr const char* name = "ttl_cache";
   using specification = cache_specification;

@@ -18,11 +18,6 @@ using answer = flight_specification::answer;
 using verb = flight_verb;
 using word = flight_word;
 
-/// What a call that is to fail throws.
-struct failure_of {
-  int value;
-};
-
 struct flight_component {
   static constexpr const char* name = "single_flight";
   using specification = flight_specification;
