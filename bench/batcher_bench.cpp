@@ -56,8 +56,28 @@ void BM_batcher_submit_refused(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(BM_batcher_submit_free_call)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_batcher_mutex_free_call)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_batcher_submit_costly_call)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_batcher_mutex_costly_call)->Threads(1)->Threads(2)->Threads(8)->UseRealTime();
-BENCHMARK(BM_batcher_submit_refused)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_batcher_submit_free_call)
+    ->Name("batcher/free_call")
+    ->Threads(1)
+    ->Threads(2)
+    ->Threads(8)
+    ->UseRealTime();
+BENCHMARK(BM_batcher_mutex_free_call)
+    ->Name("batcher/free_call/peer:mutex")
+    ->Threads(1)
+    ->Threads(2)
+    ->Threads(8)
+    ->UseRealTime();
+BENCHMARK(BM_batcher_submit_costly_call)
+    ->Name("batcher/costly_call")
+    ->Threads(1)
+    ->Threads(2)
+    ->Threads(8)
+    ->UseRealTime();
+BENCHMARK(BM_batcher_mutex_costly_call)
+    ->Name("batcher/costly_call/peer:mutex")
+    ->Threads(1)
+    ->Threads(2)
+    ->Threads(8)
+    ->UseRealTime();
+BENCHMARK(BM_batcher_submit_refused)->Name("batcher/refused")->Threads(1)->Threads(2)->UseRealTime();

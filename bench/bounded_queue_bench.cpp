@@ -122,13 +122,29 @@ void BM_bounded_queue_wait_pairs(benchmark::State& state) {
   state.SetItemsProcessed(producer ? state.iterations() : 0);
 }
 
-BENCHMARK(BM_bounded_queue_push_pop_solo<weir_queue>);
-BENCHMARK(BM_bounded_queue_push_pop_solo<mutex_queue>);
-BENCHMARK(BM_bounded_queue_push_refused<weir_queue>);
-BENCHMARK(BM_bounded_queue_push_refused<mutex_queue>);
-BENCHMARK(BM_bounded_queue_try_pairs<weir_queue>)->Threads(2)->Threads(4)->UseRealTime();
-BENCHMARK(BM_bounded_queue_try_pairs<mutex_queue>)->Threads(2)->Threads(4)->UseRealTime();
-BENCHMARK(BM_bounded_queue_wait_pairs<weir_queue>)->Threads(2)->Threads(4)->UseRealTime();
-BENCHMARK(BM_bounded_queue_wait_pairs<mutex_queue>)->Threads(2)->Threads(4)->UseRealTime();
+BENCHMARK(BM_bounded_queue_push_pop_solo<weir_queue>)->Name("bounded_queue/push_pop_solo");
+BENCHMARK(BM_bounded_queue_push_pop_solo<mutex_queue>)->Name("bounded_queue/push_pop_solo/peer:mutex");
+BENCHMARK(BM_bounded_queue_push_refused<weir_queue>)->Name("bounded_queue/push_refused");
+BENCHMARK(BM_bounded_queue_push_refused<mutex_queue>)->Name("bounded_queue/push_refused/peer:mutex");
+BENCHMARK(BM_bounded_queue_try_pairs<weir_queue>)
+    ->Name("bounded_queue/try_pairs")
+    ->Threads(2)
+    ->Threads(4)
+    ->UseRealTime();
+BENCHMARK(BM_bounded_queue_try_pairs<mutex_queue>)
+    ->Name("bounded_queue/try_pairs/peer:mutex")
+    ->Threads(2)
+    ->Threads(4)
+    ->UseRealTime();
+BENCHMARK(BM_bounded_queue_wait_pairs<weir_queue>)
+    ->Name("bounded_queue/wait_pairs")
+    ->Threads(2)
+    ->Threads(4)
+    ->UseRealTime();
+BENCHMARK(BM_bounded_queue_wait_pairs<mutex_queue>)
+    ->Name("bounded_queue/wait_pairs/peer:mutex")
+    ->Threads(2)
+    ->Threads(4)
+    ->UseRealTime();
 
 }  // namespace

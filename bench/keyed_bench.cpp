@@ -83,8 +83,12 @@ void BM_keyed_with_refused(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(BM_keyed_with_known_key)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_keyed_mutex_known_key)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_keyed_with_one_hot_key)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_keyed_with_eviction)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_keyed_with_refused)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_keyed_with_known_key)->Name("keyed/known_key")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_keyed_mutex_known_key)
+    ->Name("keyed/known_key/peer:mutex")
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
+BENCHMARK(BM_keyed_with_one_hot_key)->Name("keyed/one_hot_key")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_keyed_with_eviction)->Name("keyed/eviction")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_keyed_with_refused)->Name("keyed/refused")->Threads(1)->Threads(2)->UseRealTime();

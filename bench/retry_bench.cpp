@@ -57,8 +57,8 @@ void BM_retry_backoff_delay(benchmark::State& state) {
 
 }  // namespace
 
-BENCHMARK(BM_retry_call_success)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_retry_mutex_success)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_retry_call_one_retry)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_retry_call_out_of_budget)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_retry_backoff_delay);
+BENCHMARK(BM_retry_call_success)->Name("retry/success")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_retry_mutex_success)->Name("retry/success/peer:mutex")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_retry_call_one_retry)->Name("retry/one_retry")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_retry_call_out_of_budget)->Name("retry/out_of_budget")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_retry_backoff_delay)->Name("retry/backoff_delay");

@@ -58,10 +58,17 @@ void BM_single_flight_run_own_key(benchmark::State& state) { run<flights>(state,
 void BM_single_flight_run_own_key_mutex(benchmark::State& state) { run<plain_flights>(state, false); }
 void BM_single_flight_run_one_key(benchmark::State& state) { run<flights>(state, true); }
 void BM_single_flight_run_one_key_mutex(benchmark::State& state) { run<plain_flights>(state, true); }
-BENCHMARK(BM_single_flight_run_own_key)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_single_flight_run_own_key_mutex)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_single_flight_run_one_key)->Threads(2)->UseRealTime();
-BENCHMARK(BM_single_flight_run_one_key_mutex)->Threads(2)->UseRealTime();
+BENCHMARK(BM_single_flight_run_own_key)->Name("single_flight/own_key")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_single_flight_run_own_key_mutex)
+    ->Name("single_flight/own_key/peer:mutex")
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
+BENCHMARK(BM_single_flight_run_one_key)->Name("single_flight/one_key")->Threads(2)->UseRealTime();
+BENCHMARK(BM_single_flight_run_one_key_mutex)
+    ->Name("single_flight/one_key/peer:mutex")
+    ->Threads(2)
+    ->UseRealTime();
 
 void BM_single_flight_run_refused(benchmark::State& state) {
   flights f;
@@ -69,6 +76,6 @@ void BM_single_flight_run_refused(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(f.run(1, [] { return std::uint64_t{1}; }, over));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_single_flight_run_refused);
+BENCHMARK(BM_single_flight_run_refused)->Name("single_flight/refused");
 
 }  // namespace

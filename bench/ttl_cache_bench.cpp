@@ -89,10 +89,18 @@ void BM_ttl_cache_get_hit(benchmark::State& state) { hit<cache>(state); }
 void BM_ttl_cache_get_hit_mutex(benchmark::State& state) { hit<plain_cache>(state); }
 void BM_ttl_cache_get_miss(benchmark::State& state) { miss<cache>(state); }
 void BM_ttl_cache_get_miss_mutex(benchmark::State& state) { miss<plain_cache>(state); }
-BENCHMARK(BM_ttl_cache_get_hit)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_ttl_cache_get_hit_mutex)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_ttl_cache_get_miss)->Threads(1)->Threads(2)->UseRealTime();
-BENCHMARK(BM_ttl_cache_get_miss_mutex)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_ttl_cache_get_hit)->Name("ttl_cache/get_hit")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_ttl_cache_get_hit_mutex)
+    ->Name("ttl_cache/get_hit/peer:mutex")
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
+BENCHMARK(BM_ttl_cache_get_miss)->Name("ttl_cache/get_miss")->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_ttl_cache_get_miss_mutex)
+    ->Name("ttl_cache/get_miss/peer:mutex")
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
 
 void BM_ttl_cache_visit_hit(benchmark::State& state) {
   cache& c = filled<cache>();
@@ -101,7 +109,7 @@ void BM_ttl_cache_visit_hit(benchmark::State& state) {
     c.visit((w.next() >> 33U) % resident, [](const key& v) { benchmark::DoNotOptimize(v); });
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_ttl_cache_visit_hit)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_ttl_cache_visit_hit)->Name("ttl_cache/visit_hit")->Threads(1)->Threads(2)->UseRealTime();
 
 /// Every insertion into a full cache evicts.
 void BM_ttl_cache_insert_evicting(benchmark::State& state) {
@@ -110,7 +118,7 @@ void BM_ttl_cache_insert_evicting(benchmark::State& state) {
   for (auto _ : state) c.insert_or_assign(k++, 1);
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_ttl_cache_insert_evicting);
+BENCHMARK(BM_ttl_cache_insert_evicting)->Name("ttl_cache/insert_evicting");
 
 void BM_ttl_cache_get_or_load_hit(benchmark::State& state) {
   cache& c = filled<cache>();
@@ -119,7 +127,11 @@ void BM_ttl_cache_get_or_load_hit(benchmark::State& state) {
     benchmark::DoNotOptimize(c.get_or_load((w.next() >> 33U) % resident, [] { return key{1}; }));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_ttl_cache_get_or_load_hit)->Threads(1)->Threads(2)->UseRealTime();
+BENCHMARK(BM_ttl_cache_get_or_load_hit)
+    ->Name("ttl_cache/get_or_load_hit")
+    ->Threads(1)
+    ->Threads(2)
+    ->UseRealTime();
 
 void BM_ttl_cache_get_or_load_miss(benchmark::State& state) {
   cache c{{.max_entries = resident, .expire_after_write = 1h}};
@@ -127,7 +139,7 @@ void BM_ttl_cache_get_or_load_miss(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(c.get_or_load(k++, [] { return key{1}; }));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_ttl_cache_get_or_load_miss);
+BENCHMARK(BM_ttl_cache_get_or_load_miss)->Name("ttl_cache/get_or_load_miss");
 
 /// The refusal: a caller whose deadline is over.
 void BM_ttl_cache_get_or_load_refused(benchmark::State& state) {
@@ -136,6 +148,6 @@ void BM_ttl_cache_get_or_load_refused(benchmark::State& state) {
   for (auto _ : state) benchmark::DoNotOptimize(c.get_or_load(1, [] { return key{1}; }, over));
   state.SetItemsProcessed(state.iterations());
 }
-BENCHMARK(BM_ttl_cache_get_or_load_refused);
+BENCHMARK(BM_ttl_cache_get_or_load_refused)->Name("ttl_cache/get_or_load_refused");
 
 }  // namespace
