@@ -319,7 +319,8 @@ class keyed_token_bucket {
   };
 
   [[nodiscard]] shard& shard_of(std::uint64_t hash) const noexcept {
-    return shards_[(hash >> 32U) % shard_count_];
+    // The upper half, scaled: the chains go by the lower one.
+    return shards_[((hash >> 32U) * shard_count_) >> 32U];
   }
 
   template <class K>
