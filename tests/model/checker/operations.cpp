@@ -277,11 +277,13 @@ void engine::destroy_condition(void* condition) {
   forget(condition, sizeof(long));
 }
 
-bool engine::futex_wait(const volatile std::uint32_t* p, std::uint32_t value, long long deadline, wake& why) {
+bool engine::futex_wait(const volatile std::uint32_t* p, std::uint32_t value, bool exact, long long deadline,
+                        wake& why) {
   const int l = location(p, sizeof *p, *p);
   arrive({kind::write, l});
   check_frame(p);
-  const int compared = limits_.strict_wait ? visible_store(l, memory_order::relaxed) : memory_.newest(l);
+  const int compared =
+      limits_.strict_wait && !exact ? visible_store(l, memory_order::relaxed) : memory_.newest(l);
   if (static_cast<std::uint32_t>(memory_.value(l, compared)) != value) {
     memory_.refresh(current_, l);
     return false;
