@@ -193,7 +193,7 @@ void first_in_line(world& w) {
   auto& heavy = w.make<std::uint64_t>(0U);
   auto& light = w.make<std::uint64_t>(0U);
   w.thread([&] {
-    const auto pass = s.gate.enter({}, 2);
+    auto pass = s.gate.enter({}, 2);
     heavy = pass->number();
   });
   w.thread([&] {
