@@ -30,6 +30,9 @@ struct task_gate_options {
 
   /// How long a stay may last before others may enter in its place; positive.  By default as long as it does.
   std::optional<duration> lease = std::nullopt;
+
+  /// How many may wait for a pass; one more is refused with `full`.  By default any number.
+  std::optional<std::uint32_t> max_waiting = std::nullopt;
 };
 
 /// What `run_if_idle` or `run_coalesced` did.
@@ -74,7 +77,8 @@ struct task_gate_stats {
 /// Ordering    What was done before a leave happens-before what follows a later entry; what was done before
 ///             a trigger happens-before the run that answers it; run k happens-before run k + 1.
 ///             A failed try orders nothing, nor does the end of a lease.
-/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  If a
+/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  Of those
+///             who wait, one whose stop was requested before its turn came is not let in.  If a
 ///             `waking_clock` throws, a wait throws the same and has changed nothing.
 /// Destruction Requires that no call is in progress and no pass is out, but for those whose leases have ended:
 ///             they touch the gate no more.  `close`, then `wait_idle`.
@@ -151,7 +155,7 @@ class basic_task_gate {
 
   /// Throws std::invalid_argument if the capacity is not in 1 .. 2^31 - 1 or the lease is not positive.
   explicit basic_task_gate(task_gate_options options, Clock clock = {}, Observer observer = {})
-      : state_{checked(options.capacity), checked(options.lease)},
+      : state_{checked(options.capacity), checked(options.lease), options.max_waiting},
         clock_{std::move(clock)},
         observer_{std::move(observer)} {}
 
@@ -182,8 +186,8 @@ class basic_task_gate {
 
   /// Waits for `weight` units, first come first served.
   ///
-  /// \return        The pass, or `closed`, `cancelled` (a stop was requested) or, at once or when the
-  ///                capacity is lowered below `weight`, `exceeds_capacity`.
+  /// \return        The pass, or `closed`, `cancelled` (a stop was requested), `full` (too many wait) or, at
+  ///                once or when the capacity is lowered below `weight`, `exceeds_capacity`.
   /// Exceptions     std::invalid_argument if `weight` is zero; with a lease, std::bad_alloc.
   outcome<pass> enter(std::stop_token stop = {}, std::uint32_t weight = 1) {
     return enter_impl(weight, [] { return deadline::never(); }, stop);
@@ -287,7 +291,7 @@ class basic_task_gate {
 
   /// As `wait_idle`, but refuses with `timed_out` once `until` is reached.
   outcome<> wait_idle_until(deadline until, std::stop_token stop = {}) {
-    entrant self{0, false, nullptr};
+    entrant self{0, false, nullptr, nullptr};
     if (!state_.watch(self, look())) return {};
     std::exception_ptr error;
     const detail::wake_reason why = sleep(self, until, stop, error);
@@ -341,7 +345,7 @@ class basic_task_gate {
     void begin_as_owner() noexcept {
       if (try_begin()) return;
       inside_ = true;
-      entrant self{1, true, gate_.state_.leased() ? &hold_ : nullptr};
+      entrant self{1, true, gate_.state_.leased() ? &hold_ : nullptr, nullptr};
       if (!gate_.state_.queue_up(self, gate_.look())) return;
       std::exception_ptr error;
       static_cast<void>(gate_.sleep(self, deadline::never(), {}, error));
@@ -412,7 +416,7 @@ class basic_task_gate {
     if (state_.take(weight, word)) return pass{*this, weight};
     std::unique_ptr<typename pass::hold> hold;
     if (state_.leased()) hold = std::make_unique<typename pass::hold>(clock_);
-    entrant self{weight, false, hold.get()};
+    entrant self{weight, false, hold.get(), &stop};
     detail::wake_reason why{};
     std::exception_ptr error;
     if (state_.queue_up(self, look())) why = sleep(self, until(), stop, error);
@@ -436,6 +440,8 @@ class basic_task_gate {
   [[nodiscard]] static refusal refusal_for(answer got, detail::wake_reason why) noexcept {
     if (got == answer::closed) return refused_for_ever(refusal_reason::closed);
     if (got == answer::too_much) return refused_for_ever(refusal_reason::exceeds_capacity);
+    if (got == answer::full) return {refusal_reason::full};
+    if (got == answer::cancelled) return {refusal_reason::cancelled};
     return {why == detail::wake_reason::deadline_reached ? refusal_reason::timed_out
                                                          : refusal_reason::cancelled};
   }

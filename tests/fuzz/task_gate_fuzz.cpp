@@ -33,6 +33,7 @@ struct thrown {
 struct naive_gate {
   struct caller {
     std::uint32_t weight;
+    const std::stop_source* stop;
     std::optional<refusal_reason> refused{};
     bool in = false;
   };
@@ -52,10 +53,14 @@ struct naive_gate {
     settle();
   }
   void settle() {
-    while (!line.empty() && used + line.front()->weight <= capacity) {
+    for (; !line.empty(); line.pop_front()) {
+      if (line.front()->stop->stop_requested()) {
+        line.front()->refused = refusal_reason::cancelled;
+        continue;
+      }
+      if (used + line.front()->weight > capacity) break;
       enter(line.front()->weight);
       line.front()->in = true;
-      line.pop_front();
     }
     if (!idle()) return;
     for (bool* watcher : std::exchange(watchers, {})) *watcher = true;
@@ -211,8 +216,8 @@ class game {
   }
 
   void enter() {
-    naive_gate::caller self{.weight = in_.within<std::uint32_t>(1, 6)};
     std::stop_source stop;
+    naive_gate::caller self{.weight = in_.within<std::uint32_t>(1, 6), .stop = &stop};
     if (in_.below(6) == 5) stop.request_stop();
     const duration wait = milliseconds{in_.below(8) - 1};
     const bool waits = !model_.closed && self.weight <= model_.capacity && !model_.fits(self.weight);

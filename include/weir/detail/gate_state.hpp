@@ -6,8 +6,10 @@
 #include <cassert>
 #include <cstddef>
 #include <cstdint>
+#include <limits>
 #include <mutex>
 #include <optional>
+#include <stop_token>
 #include <utility>
 
 #include <weir/clock.hpp>
@@ -18,14 +20,16 @@
 
 namespace weir::inline v0::detail {
 
-enum class gate_answer : std::uint8_t { none, granted, closed, too_much };
+enum class gate_answer : std::uint8_t { none, granted, closed, too_much, full, cancelled };
 
 /// One who waits at a gate, for units or for idleness.
 struct gate_entrant : waiter {
-  gate_entrant(std::uint32_t w, bool o, gate_lease* h) noexcept : weight{w}, owner{o}, hold{h} {}
+  gate_entrant(std::uint32_t w, bool o, gate_lease* h, const std::stop_token* s) noexcept
+      : weight{w}, owner{o}, hold{h}, stop{s} {}
   const std::uint32_t weight;           // zero: waits for idleness
   const bool owner;                     // runs what was promised: not refused by `close`
   gate_lease* const hold;               // for the stay, in a gate with leases
+  const std::stop_token* const stop;    // whoever requested it before the grant wins; or none
   gate_answer got = gate_answer::none;  // guarded by the gate's lock
   deadline look{};                      // guarded by the gate's lock; when it will look again by itself
   deadline sleeps_until{};              // the same, as it last saw it; its own
@@ -48,9 +52,11 @@ class gate_state {
   static constexpr std::uint64_t leased_flag = 32;   // stays end by themselves; never changes
   static constexpr int free_shift = 32;              // the upper half: free units, negative after a shrink
 
-  gate_state(std::uint32_t capacity, std::optional<duration> lease) noexcept
+  gate_state(std::uint32_t capacity, std::optional<duration> lease,
+             std::optional<std::uint32_t> max_waiting) noexcept
       : word_{units(capacity) | (lease ? leased_flag : 0)},
         lease_{lease.value_or(duration::zero())},
+        max_waiting_{max_waiting.value_or(std::numeric_limits<std::uint32_t>::max())},
         made_with_{capacity},
         capacity_{capacity} {}
 
@@ -133,18 +139,20 @@ class gate_state {
     const std::lock_guard lock{mutex_};
     collect(now);
     if (self.weight > capacity_) return self.got = gate_answer::too_much, false;
+    const bool full = !self.owner && waiters_.size() >= max_waiting_;
     // [relaxed] Only a guess for the exchange, or a refusal.
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     for (;;) {
       if ((word & closed_flag) != 0 && !self.owner) return self.got = gate_answer::closed, false;
+      const bool fits = (word & waiting_flag) == 0 && free_units(word) >= self.weight;
+      if (!fits && full) return self.got = gate_answer::full, false;
       if ((word & waiting_flag) != 0) break;
-      const bool fits = free_units(word) >= self.weight;
       // [G] The flag is set in the step that sees the units missing, so that no leave can miss the flag.
       if (word_.compare_exchange_weak(word, fits ? word - units(self.weight) : word | waiting_flag,
                                       std::memory_order_acquire, std::memory_order_relaxed)) {
         if (!fits) break;
-        grant(self);
-        return false;
+        if (self.hold) begin(*self.hold, self.weight);
+        return self.got = gate_answer::granted, false;
       }
     }
     waiters_.push_back(self);
@@ -307,9 +315,11 @@ class gate_state {
     hurry();
   }
 
-  void grant(gate_entrant& e) noexcept {
-    if (e.hold) begin(*e.hold, e.weight);
-    e.got = gate_answer::granted;
+  /// The last touch but for the lock: `e` may be gone once that is free.
+  void answer(gate_entrant& e, gate_answer what) noexcept {
+    (e.weight == 0 ? watchers_ : waiters_).remove(e);
+    e.got = what;
+    e.park.unpark();
   }
 
   template <class Which>
@@ -317,10 +327,7 @@ class gate_state {
     for (waiter* w = waiters_.front(); w != nullptr;) {
       auto& e = static_cast<gate_entrant&>(*w);
       w = w->next;
-      if (!which(std::as_const(e))) continue;
-      waiters_.remove(e);
-      e.got = why;
-      e.park.unpark();
+      if (which(std::as_const(e))) answer(e, why);
     }
   }
 
@@ -331,20 +338,20 @@ class gate_state {
     std::uint64_t word = word_.load(std::memory_order_relaxed);
     while (!waiters_.empty()) {
       auto& first = static_cast<gate_entrant&>(*waiters_.front());
+      if (first.stop && first.stop->stop_requested()) {
+        answer(first, gate_answer::cancelled);
+        continue;
+      }
       // Nobody else takes units while the flag is set.
       if (free_units(word) < first.weight) break;
       // [relaxed] As the load.
       word = word_.fetch_sub(units(first.weight), std::memory_order_relaxed) - units(first.weight);
-      waiters_.remove(first);
-      grant(first);
-      first.park.unpark();
+      if (first.hold) begin(*first.hold, first.weight);
+      answer(first, gate_answer::granted);
     }
     if (idle(word)) {
       while (!watchers_.empty()) {
-        auto& watcher = static_cast<gate_entrant&>(*watchers_.front());
-        watchers_.remove(watcher);
-        watcher.got = gate_answer::granted;
-        watcher.park.unpark();
+        answer(static_cast<gate_entrant&>(*watchers_.front()), gate_answer::granted);
       }
     }
     const std::uint64_t outdated =
@@ -380,7 +387,8 @@ class gate_state {
   std::atomic<std::uint64_t> word_;
   std::atomic<std::uint64_t> numbers_{0};  // the last fencing number
   const duration lease_;                   // zero: none
-  const std::uint32_t made_with_;          // the capacity at first
+  const std::uint32_t max_waiting_;
+  const std::uint32_t made_with_;  // the capacity at first
   std::mutex mutex_;
   std::uint32_t capacity_;                 // guarded by mutex_
   time_point latest_ = time_point::min();  // guarded by mutex_
