@@ -82,6 +82,18 @@ TEST_CASE("the release of a pass whose lease has ended has no effect on the new 
   CHECK(t.gate.is_as_new());
 }
 
+TEST_CASE("a pass released when its lease has ended counts as expired, whether anybody looked or not",
+          "[task_gate][lease]") {
+  leased t;
+  auto late = t.gate.try_enter();
+  t.clock.advance(10ms);
+  SECTION("nobody has looked") {}
+  SECTION("somebody has") { CHECK(t.gate.stats().running == 0); }
+  std::move(*late).release();
+  CHECK(t.gate.stats().expired == 1);
+  CHECK(t.gate.is_as_new());
+}
+
 TEST_CASE("the new owner has the greater number, whoever is asked first", "[task_gate][lease]") {
   leased t;
   auto old = t.gate.try_enter();

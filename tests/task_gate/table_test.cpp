@@ -188,6 +188,9 @@ class player {
         const weir::deadline until =
             r.wait ? weir::deadline::after(clock_.now(), *r.wait) : weir::deadline::never();
         auto c = std::make_unique<caller>(gate_, r.units, until);
+        if (r.wait == 0ms) {  // stands in line for no longer than it takes to see that
+          return (callers_[r.who] = std::move(c))->await();
+        }
         while (!c->done.load() && gate_.stats().waiting == waiting_) std::this_thread::yield();
         caller& mine = *(callers_[r.who] = std::move(c));
         if (gate_.stats().waiting == waiting_) return mine.await();

@@ -131,6 +131,7 @@ class gate_state {
     // [relaxed] Units change under the lock only, which orders.
     word_.fetch_add(units(hold.weight), std::memory_order_relaxed);
     collect(now);
+    if (deadline{hold.ends}.reached(latest_)) expired_.add();  // in time for the gate, but not for the lease
     settle();
   }
 
