@@ -189,6 +189,7 @@ class game {
       case 1:
         return misuse();
       default:
+        static_cast<void>(gate_.stats());  // what has ended before the stop
         if (!stops_.empty()) stops_[in_.below(std::min<std::size_t>(256, stops_.size()))]->request_stop();
     }
   }
@@ -355,6 +356,7 @@ class game {
                     "left to the owner");
     }
     if (!model_.fits(1)) return;  // it would wait for ever: nobody else is there to leave
+    static_cast<void>(gate_.stats());  // idle before the trigger, if only for that instant
     model_.owned = model_.owed = true;
     std::optional<int> first;  // the first that was thrown
     int runs = 0;
