@@ -72,8 +72,7 @@ void floor_cas_pair(benchmark::State& state) {
 void gate_enter_leave(benchmark::State& state) {
   static weir::task_gate gate{{.capacity = slots}};
   for (auto _ : state) {
-    const auto pass = gate.try_enter();
-    benchmark::DoNotOptimize(pass.has_value());
+    if (const auto pass = gate.try_enter()) benchmark::ClobberMemory();
   }
 }
 
@@ -88,8 +87,7 @@ void gate_enter_number_leave(benchmark::State& state) {
 void gate_enter_leave_leased(benchmark::State& state) {
   static weir::task_gate gate{{.capacity = slots, .lease = 1h}};
   for (auto _ : state) {
-    const auto pass = gate.try_enter();
-    benchmark::DoNotOptimize(pass.has_value());
+    if (const auto pass = gate.try_enter()) benchmark::ClobberMemory();
   }
 }
 
@@ -120,7 +118,7 @@ void floor_load(benchmark::State& state) {
   static std::atomic<std::uint64_t> word{0};
   for (auto _ : state) {
     // [relaxed] As above.
-    benchmark::DoNotOptimize(word.load(std::memory_order_relaxed) != 0);
+    if (word.load(std::memory_order_relaxed) != 0) benchmark::ClobberMemory();
   }
 }
 
@@ -128,8 +126,7 @@ void gate_busy(benchmark::State& state) {
   static weir::task_gate gate;
   static const auto held = gate.try_enter();
   for (auto _ : state) {
-    const auto pass = gate.try_enter();
-    benchmark::DoNotOptimize(pass.has_value());
+    if (const auto pass = gate.try_enter()) benchmark::ClobberMemory();
   }
 }
 
@@ -137,8 +134,7 @@ void gate_busy_leased(benchmark::State& state) {
   static weir::task_gate gate{{.lease = 1h}};
   static const auto held = gate.try_enter();
   for (auto _ : state) {
-    const auto pass = gate.try_enter();
-    benchmark::DoNotOptimize(pass.has_value());
+    if (const auto pass = gate.try_enter()) benchmark::ClobberMemory();
   }
 }
 

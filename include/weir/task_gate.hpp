@@ -143,8 +143,7 @@ class basic_task_gate {
       if (!gate_) return;
       basic_task_gate& gate = *std::exchange(gate_, nullptr);
       if (!hold_) return gate.state_.leave(weight_);
-      const std::unique_ptr<hold> last = std::move(hold_);
-      if (last->give_up()) gate.state_.leave_leased(*last, gate.clock_.now());
+      gate.leave_leased(std::move(hold_));
     }
 
     basic_task_gate* gate_;
@@ -180,8 +179,10 @@ class basic_task_gate {
     check_weight(weight);
     std::uint64_t word{};
     if (state_.take(weight, word)) return pass{*this, weight};
-    if ((word & state::leased_flag) == 0) return std::nullopt;
-    return try_enter_leased(weight);
+    if (!state::may_enter(word, weight)) return std::nullopt;
+    std::unique_ptr<typename pass::hold> hold = try_enter_leased(weight);
+    if (!hold) return std::nullopt;
+    return pass{*this, weight, std::move(hold)};
   }
 
   /// Waits for `weight` units, first come first served.
@@ -395,18 +396,25 @@ class basic_task_gate {
   }
 
   static void check_weight(std::uint32_t weight) {
-    if (weight == 0) throw std::invalid_argument{"task_gate: weight must be positive, got 0"};
+    if (weight == 0) refuse_weight();
+  }
+  [[noreturn, gnu::noinline]] static void refuse_weight() {
+    throw std::invalid_argument{"task_gate: weight must be positive, got 0"};
   }
 
   /// The time, if it matters.
   [[nodiscard]] time_point look() const noexcept { return state_.leased() ? clock_.now() : time_point{}; }
 
-  [[nodiscard]] std::optional<pass> try_enter_leased(std::uint32_t weight) {
+  [[gnu::noinline]] void leave_leased(std::unique_ptr<typename pass::hold> hold) noexcept {
+    if (hold->give_up()) state_.leave_leased(*hold, clock_.now());
+  }
+
+  [[nodiscard, gnu::noinline]] std::unique_ptr<typename pass::hold> try_enter_leased(std::uint32_t weight) {
     const time_point now = clock_.now();
-    if (!state_.take_leased(weight, nullptr, now)) return std::nullopt;
+    if (!state_.take_leased(weight, nullptr, now)) return nullptr;
     auto hold = std::make_unique<typename pass::hold>(clock_);
-    if (!state_.take_leased(weight, hold.get(), now)) return std::nullopt;
-    return pass{*this, weight, std::move(hold)};
+    if (!state_.take_leased(weight, hold.get(), now)) return nullptr;
+    return hold;
   }
 
   template <class Until>

@@ -355,7 +355,7 @@ class game {
       return expect(gate_.run_coalesced([] { expect(false, "no run"); }) == run_result::coalesced,
                     "left to the owner");
     }
-    if (!model_.fits(1)) return;  // it would wait for ever: nobody else is there to leave
+    if (!model_.fits(1)) return;       // it would wait for ever: nobody else is there to leave
     static_cast<void>(gate_.stats());  // idle before the trigger, if only for that instant
     model_.owned = model_.owed = true;
     std::optional<int> first;  // the first that was thrown

@@ -50,11 +50,11 @@ class gate_state {
   static constexpr std::uint64_t owner_flag = 8;     // a call of run_coalesced is under way
   static constexpr std::uint64_t pending_flag = 16;  // ... and owes a run that has not begun
   static constexpr std::uint64_t leased_flag = 32;   // stays end by themselves; never changes
-  static constexpr int free_shift = 32;              // the upper half: free units, negative after a shrink
+  static constexpr int free_shift = 16;              // above: free units, negative after a shrink
 
   gate_state(std::uint32_t capacity, std::optional<duration> lease,
              std::optional<std::uint32_t> max_waiting) noexcept
-      : word_{units(capacity) | (lease ? leased_flag : 0)},
+      : word_{units(capacity) + (lease ? leased_mark : 0)},
         lease_{lease.value_or(duration::zero())},
         max_waiting_{max_waiting.value_or(std::numeric_limits<std::uint32_t>::max())},
         made_with_{capacity},
@@ -77,12 +77,13 @@ class gate_state {
     return word_.load(std::memory_order_relaxed);
   }
 
-  /// Takes units unless that would overtake a waiter, the gate is closed, or it has leases.  In any case
-  /// `word` is what it saw.
+  /// Takes units unless that would overtake a waiter or the gate is closed.  In a gate with leases it takes
+  /// none: `take_leased` does.  `word` is what it saw.
   [[nodiscard]] bool take(std::uint32_t weight, std::uint64_t& word) noexcept {
     // [relaxed] A refusal orders nothing; the exchange below does for an entry.
     word = word_.load(std::memory_order_relaxed);
-    while ((word & (closed_flag | waiting_flag | leased_flag)) == 0 && free_units(word) >= weight) {
+    while (may_enter(word, weight)) {
+      if ((word & leased_flag) != 0) return false;
       // [G] acquire, pairs with [F]: sees what those did who were inside before.
       if (word_.compare_exchange_weak(word, word - units(weight), std::memory_order_acquire,
                                       std::memory_order_relaxed)) {
@@ -90,6 +91,11 @@ class gate_state {
       }
     }
     return false;
+  }
+
+  /// Whether `take` or, in a gate with leases, `take_leased` is worth a try: one comparison.
+  [[nodiscard]] static bool may_enter(std::uint64_t word, std::uint32_t weight) noexcept {
+    return static_cast<std::int64_t>(word) >= static_cast<std::int64_t>(units(weight));
   }
 
   /// As `take`, in a gate with leases; `hold` is then in the list.  Without `hold`: whether it would.
@@ -117,11 +123,7 @@ class gate_state {
         return;
       }
     }
-    // Somebody waits, so the units go back under the lock; it keeps the gate alive till this is done with it.
-    const std::lock_guard lock{mutex_};
-    // [F]
-    word_.fetch_add(units(weight), std::memory_order_release);
-    settle();
+    leave_watched(weight);
   }
 
   /// Gives back the units of a lease that its holder has given up in time.
@@ -131,7 +133,7 @@ class gate_state {
     // [relaxed] Units change under the lock only, which orders.
     word_.fetch_add(units(hold.weight), std::memory_order_relaxed);
     collect(now);
-    if (deadline{hold.ends}.reached(latest_)) expired_.add();  // in time for the gate, but not for the lease
+    if (deadline{hold.ends}.reached(now)) expired_.add();  // in time for the gate, but not for the lease
     settle();
   }
 
@@ -149,7 +151,7 @@ class gate_state {
       if (!fits && full) return self.got = gate_answer::full, false;
       if ((word & waiting_flag) != 0) break;
       // [G] The flag is set in the step that sees the units missing, so that no leave can miss the flag.
-      if (word_.compare_exchange_weak(word, fits ? word - units(self.weight) : word | waiting_flag,
+      if (word_.compare_exchange_weak(word, fits ? word - units(self.weight) : word + waiting_mark,
                                       std::memory_order_acquire, std::memory_order_relaxed)) {
         if (!fits) break;
         if (self.hold) begin(*self.hold, self.weight);
@@ -246,7 +248,9 @@ class gate_state {
     const std::lock_guard lock{mutex_};
     collect(now);
     // [relaxed] As in set_capacity.
-    word_.fetch_or(closed_flag, std::memory_order_relaxed);
+    if ((word_.load(std::memory_order_relaxed) & closed_flag) == 0) {
+      word_.fetch_add(closed_mark, std::memory_order_relaxed);
+    }
     refuse_waiters(gate_answer::closed, [](const gate_entrant& e) { return !e.owner; });
     settle();
   }
@@ -256,7 +260,7 @@ class gate_state {
     collect(now);
     // [relaxed] An answer for the moment; whoever acts on it must know that nobody is at the gate.
     return capacity_ == made_with_ &&
-           word_.load(std::memory_order_relaxed) == (units(made_with_) | (leased() ? leased_flag : 0));
+           word_.load(std::memory_order_relaxed) == units(made_with_) + (leased() ? leased_mark : 0);
   }
 
   struct gauges {
@@ -281,9 +285,24 @@ class gate_state {
   }
 
  private:
+  // Three of the flags also weigh more than all units together, so that one comparison of the word, as a signed
+  // number, tells that nobody may enter; or that one must look closer, in a gate with leases.
+  static constexpr std::uint64_t closed_mark = closed_flag - (std::uint64_t{1} << 62);
+  static constexpr std::uint64_t waiting_mark = waiting_flag - (std::uint64_t{1} << 61);
+  static constexpr std::uint64_t leased_mark = leased_flag + (std::uint64_t{1} << 60);
+
   static constexpr std::uint64_t units(std::uint32_t n) noexcept { return std::uint64_t{n} << free_shift; }
   static constexpr std::int64_t free_units(std::uint64_t word) noexcept {
     return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> free_shift));
+  }
+
+  /// Somebody waits, so the units go back under the lock; it keeps the gate alive till this is done with it.
+  /// A function of its own, as other rare ways, so that the usual one is short enough to become part of its callers.
+  [[gnu::noinline]] void leave_watched(std::uint32_t weight) noexcept {
+    const std::lock_guard lock{mutex_};
+    // [F]
+    word_.fetch_add(units(weight), std::memory_order_release);
+    settle();
   }
 
   // All that follows requires the lock.
@@ -355,10 +374,10 @@ class gate_state {
         answer(static_cast<gate_entrant&>(*watchers_.front()), gate_answer::granted);
       }
     }
-    const std::uint64_t outdated =
-        (waiters_.empty() ? waiting_flag : 0) | (watchers_.empty() ? watched_flag : 0);
+    const std::uint64_t outdated = ((word & waiting_flag) != 0 && waiters_.empty() ? waiting_mark : 0) +
+                                   ((word & watched_flag) != 0 && watchers_.empty() ? watched_flag : 0);
     // [relaxed] As in set_capacity.
-    if ((word & outdated) != 0) word_.fetch_and(~outdated, std::memory_order_relaxed);
+    if (outdated != 0) word_.fetch_sub(outdated, std::memory_order_relaxed);
     hurry();
   }
 
