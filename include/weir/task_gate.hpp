@@ -2,13 +2,12 @@
 #pragma once
 
 #include <atomic>
-#include <cassert>
 #include <concepts>
 #include <cstddef>
 #include <cstdint>
 #include <exception>
 #include <functional>
-#include <mutex>
+#include <memory>
 #include <optional>
 #include <stdexcept>
 #include <stop_token>
@@ -17,6 +16,7 @@
 
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
+#include <weir/detail/gate_state.hpp>
 #include <weir/detail/parking.hpp>
 #include <weir/observer.hpp>
 #include <weir/outcome.hpp>
@@ -27,6 +27,12 @@ namespace weir::inline v0 {
 
 struct task_gate_options {
   std::uint32_t capacity = 1;  ///< units inside at once; 1 .. 2^31 - 1
+
+  /// How long a stay may last before others may enter in its place; positive.  By default as long as it does.
+  std::optional<duration> lease = std::nullopt;
+
+  /// How many may wait for a pass; one more is refused with `full`.  By default any number.
+  std::optional<std::uint32_t> max_waiting = std::nullopt;
 };
 
 /// What `run_if_idle` or `run_coalesced` did.
@@ -39,11 +45,11 @@ enum class run_result : std::uint8_t {
 
 /// Counts, each exact, and gauges; the row is not one instant.
 struct task_gate_stats {
-  std::uint64_t entered = 0;    ///< passes issued, by whatever verb
   std::uint64_t ran = 0;        ///< runs of a task by `run_if_idle` and `run_coalesced`, thrown ones included
   std::uint64_t skipped = 0;    ///< `run_if_idle` found somebody inside
   std::uint64_t coalesced = 0;  ///< `run_coalesced` left the run to the owner
   std::uint64_t refused = 0;    ///< refusals of `enter`, `wait_idle` and their kin, and runs on a closed gate
+  std::uint64_t expired = 0;    ///< leases that ended before those who held them left
   std::uint32_t running = 0;    ///< units inside
   std::uint32_t capacity = 0;
   std::size_t waiting = 0;              ///< callers that wait for a pass
@@ -57,18 +63,25 @@ struct task_gate_stats {
 /// Coalescing  `owner` is held by the one call of `run_coalesced` that runs; `pending` is the wish for a run
 ///             that starts later.  The owner clears `pending` before each run and gives `owner` up only in a
 ///             step that sees `pending` clear: no trigger falls between the two.
+/// Leases      With the option `lease` a stay ends when it leaves or, exactly, once that time has passed on
+///             the clock: its units are free, waiters are woken, and to leave has no effect any more.  What
+///             goes on inside goes on; `number()` is how those outside tell the old from the new.  Nothing of
+///             this costs anything in a gate without.
 /// Invariants  I1  At most `capacity` units are inside, but for those that were when it was lowered.
 ///             I2  Waiters enter in the order they came; nobody overtakes the first, however few units it
 ///                 wants.
 ///             I3  After any trigger returned `coalesced`, a run of the task starts later than that trigger,
-///                 also after `close` and when runs throw.  Runs of one gate's coalesced task never overlap.
+///                 also after `close` and when runs throw.  Runs of one gate's coalesced task never overlap,
+///                 whatever their leases.
 ///             I4  A pass returns its units exactly once.
 /// Ordering    What was done before a leave happens-before what follows a later entry; what was done before
 ///             a trigger happens-before the run that answers it; run k happens-before run k + 1.
-///             A failed try orders nothing.
-/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  If a
+///             A failed try orders nothing, nor does the end of a lease.
+/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  Of those
+///             who wait, one whose stop was requested before its turn came is not let in.  If a
 ///             `waking_clock` throws, a wait throws the same and has changed nothing.
-/// Destruction Requires that no pass is out and no call in progress: `close`, then `wait_idle`.
+/// Destruction Requires that no call is in progress and no pass is out, but for those whose leases have ended:
+///             they touch the gate no more.  `close`, then `wait_idle`.
 /// When not    Not recursive: to wait for entry while holding a pass of the same gate may wait for ever, and
 ///             so may `run_coalesced` inside `run_if_idle`.
 template <monotonic_clock Clock = steady_clock, refusal_observer Observer = no_observer>
@@ -78,11 +91,15 @@ class basic_task_gate {
   class [[nodiscard]] pass final {
    public:
     pass(pass&& other) noexcept
-        : gate_{std::exchange(other.gate_, nullptr)}, number_{other.number_}, weight_{other.weight_} {}
+        : gate_{std::exchange(other.gate_, nullptr)},
+          hold_{std::move(other.hold_)},
+          number_{other.number_},
+          weight_{other.weight_} {}
     pass& operator=(pass&& other) noexcept {
       if (this != &other) {
         leave();
         gate_ = std::exchange(other.gate_, nullptr);
+        hold_ = std::move(other.hold_);
         number_ = other.number_;
         weight_ = other.weight_;
       }
@@ -90,36 +107,56 @@ class basic_task_gate {
     }
     ~pass() { leave(); }
 
-    /// Leaves now.  No effect on a pass that was moved from or released.
+    /// Leaves now.  No effect on a pass that was moved from or released, or whose lease has ended.
     void release() && noexcept { leave(); }
 
-    /// Whether this pass holds its units still.
-    [[nodiscard]] explicit operator bool() const noexcept { return gate_ != nullptr; }
+    /// Whether this pass holds its units still: it was not moved from or released, and its lease, if it has
+    /// one, lasts.
+    [[nodiscard]] explicit operator bool() const noexcept {
+      return gate_ != nullptr && (!hold_ || hold_->lasts(hold_->clock.now()));
+    }
 
-    /// The fencing number: unique in this gate; of two passes that cannot be inside together, the later has
-    /// the greater.  Whoever writes outside on the strength of a pass sends it along.
-    [[nodiscard]] std::uint64_t number() const noexcept { return number_; }
+    /// The fencing number: unique in this gate and positive; of two passes that cannot be inside together, or
+    /// of which one entered when the other's lease had ended, the later has the greater.  Whoever writes
+    /// outside on the strength of a pass sends it along.
+    ///
+    /// Taken when it is first asked for, so that it costs nothing if it is not; with a lease, on entry.  Of
+    /// passes that may be inside together the one that asked first has the smaller.  Must be asked for while
+    /// the pass holds its units; zero if it never was.
+    [[nodiscard]] std::uint64_t number() noexcept {
+      if (number_ == 0 && gate_) number_ = gate_->state_.next_number();
+      return number_;
+    }
 
    private:
     friend basic_task_gate;
-    pass(basic_task_gate& gate, std::uint64_t number, std::uint32_t weight) noexcept
-        : gate_{&gate}, number_{number}, weight_{weight} {}
+    struct hold : detail::gate_lease {
+      explicit hold(const Clock& c) : clock{c} {}
+      [[no_unique_address]] Clock clock;  // the gate's may be gone
+    };
+
+    pass(basic_task_gate& gate, std::uint32_t weight) noexcept : gate_{&gate}, weight_{weight} {}
+    pass(basic_task_gate& gate, std::uint32_t weight, std::unique_ptr<hold>&& lease) noexcept
+        : gate_{&gate}, hold_{std::move(lease)}, number_{hold_ ? hold_->number : 0}, weight_{weight} {}
+
     void leave() noexcept {
-      if (gate_) std::exchange(gate_, nullptr)->leave(weight_);
+      if (!gate_) return;
+      basic_task_gate& gate = *std::exchange(gate_, nullptr);
+      if (!hold_) return gate.state_.leave(weight_);
+      gate.leave_leased(std::move(hold_));
     }
 
     basic_task_gate* gate_;
-    std::uint64_t number_;
+    std::unique_ptr<hold> hold_;  // none without a lease
+    std::uint64_t number_ = 0;
     std::uint32_t weight_;
   };
 
-  /// Throws std::invalid_argument if the capacity is not in 1 .. 2^31 - 1.
+  /// Throws std::invalid_argument if the capacity is not in 1 .. 2^31 - 1 or the lease is not positive.
   explicit basic_task_gate(task_gate_options options, Clock clock = {}, Observer observer = {})
-      : word_{units(checked(options.capacity))},
+      : state_{checked(options.capacity), checked(options.lease), options.max_waiting},
         clock_{std::move(clock)},
-        observer_{std::move(observer)},
-        made_with_{options.capacity},
-        capacity_{options.capacity} {}
+        observer_{std::move(observer)} {}
 
   explicit basic_task_gate()
     requires std::default_initializable<Clock> && std::default_initializable<Observer>
@@ -129,27 +166,30 @@ class basic_task_gate {
   basic_task_gate& operator=(const basic_task_gate&) = delete;
 
   ~basic_task_gate() {
-    // [relaxed] No call may be in progress, so nobody else writes.
-    assert(idle(word_.load(std::memory_order_relaxed)) &&
-           "a gate may not be destroyed while somebody is inside");
+    if (state_.leased()) static_cast<void>(state_.measure(clock_.now()));  // ends those that have outlived it
   }
 
   /// A pass, or nothing if not enough units are free, somebody waits, or the gate is closed.
   ///
-  /// Complexity     O(1), never waits; the busy answer is one load, neither counted nor observed.
+  /// Complexity     O(1), never waits; the busy answer is one load, neither counted nor observed.  With a lease
+  ///                it takes a short lock and, to enter, memory.
   /// Thread safety  Concurrent with every member except the destructor.
-  /// Exceptions     std::invalid_argument if `weight` is zero.
+  /// Exceptions     std::invalid_argument if `weight` is zero; with a lease, std::bad_alloc.
   [[nodiscard]] std::optional<pass> try_enter(std::uint32_t weight = 1) {
     check_weight(weight);
-    if (!take(weight)) return std::nullopt;
-    return pass{*this, next_number(), weight};
+    std::uint64_t word{};
+    if (state_.take(weight, word)) return pass{*this, weight};
+    if (!state::may_enter(word, weight)) return std::nullopt;
+    std::unique_ptr<typename pass::hold> hold = try_enter_leased(weight);
+    if (!hold) return std::nullopt;
+    return pass{*this, weight, std::move(hold)};
   }
 
   /// Waits for `weight` units, first come first served.
   ///
-  /// \return        The pass, or `closed`, `cancelled` (a stop was requested) or, at once or when the
-  ///                capacity is lowered below `weight`, `exceeds_capacity`.
-  /// Exceptions     std::invalid_argument if `weight` is zero.
+  /// \return        The pass, or `closed`, `cancelled` (a stop was requested), `full` (too many wait) or, at
+  ///                once or when the capacity is lowered below `weight`, `exceeds_capacity`.
+  /// Exceptions     std::invalid_argument if `weight` is zero; with a lease, std::bad_alloc.
   outcome<pass> enter(std::stop_token stop = {}, std::uint32_t weight = 1) {
     return enter_impl(weight, [] { return deadline::never(); }, stop);
   }
@@ -164,20 +204,19 @@ class basic_task_gate {
     return enter_impl(weight, [&] { return until; }, stop);
   }
 
-  /// Runs `task()` inside if one unit is free, otherwise skips.
+  /// Runs `task()` inside if one unit is free, otherwise skips.  A lease that ends lets others in beside it.
   ///
   /// \return        `ran`, `skipped` or `closed`.
   /// Exceptions     What `task` throws, after leaving.
   template <std::invocable Task>
   run_result run_if_idle(Task&& task) {
-    if (!take(1)) {
-      // [relaxed] The flag stays once it is set and orders nothing.
-      if ((word_.load(std::memory_order_relaxed) & closed_flag) != 0) return refuse_run();
+    visit inside{*this};
+    if (!inside.try_begin()) {
+      if (closed()) return refuse_run();
       skipped_.add();
       observer_.on_refused({refusal_reason::busy});
       return run_result::skipped;
     }
-    const pass inside{*this, next_number(), 1};
     const stopwatch timing{*this};
     static_cast<void>(std::invoke(std::forward<Task>(task)));
     return run_result::ran;
@@ -188,7 +227,7 @@ class basic_task_gate {
   /// cost exactly one more.  A task that triggers its own gate is run once more by its owner.
   ///
   /// All triggers of a gate must mean the same task: a coalesced one is answered by the owner's `task`.
-  /// Each run takes one unit.
+  /// Each run takes one unit, with a lease of its own; a trigger is left to the owner whatever that lease.
   ///
   /// \return        `ran`, `coalesced` or `closed`.
   /// Blocking       Runs `task`, as often as is asked for meanwhile; waits for its unit while passes or
@@ -198,30 +237,24 @@ class basic_task_gate {
   template <class Task>
     requires std::invocable<Task&>
   run_result run_coalesced(Task&& task) {
-    // [relaxed] Only a guess for the exchange.
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    do {
-      if ((word & closed_flag) != 0) return refuse_run();
-      // [A] release, pairs with [B]: the owner that clears `pending` sees what came before this trigger;
-      // hence a write in every case, also if `pending` was set.
-    } while (!word_.compare_exchange_weak(word, word | owner_flag | pending_flag, std::memory_order_release,
-                                          std::memory_order_relaxed));
-    if ((word & owner_flag) != 0) {
+    std::uint64_t word{};
+    if (!state_.trigger(word)) {
+      if ((word & state::closed_flag) != 0) return refuse_run();
       coalesced_.add();
       return run_result::coalesced;
     }
     std::exception_ptr first;
     do {
-      const pass inside = enter_as_owner();
-      // [B] acquire, pairs with [A]: this run sees what every trigger so far was about.
-      word_.fetch_and(~pending_flag, std::memory_order_acquire);
+      visit inside{*this};
+      inside.begin_as_owner();
+      state_.answer_triggers();
       const stopwatch timing{*this};
       try {
         static_cast<void>(std::invoke(task));
       } catch (...) {
         if (!first) first = std::current_exception();
       }
-    } while (!retire());
+    } while (!state_.retire());
     if (first) std::rethrow_exception(first);
     return run_result::ran;
   }
@@ -229,44 +262,23 @@ class basic_task_gate {
   /// Changes the capacity.  Grown: as many waiters enter as now fit.  Lowered: returns at once, those inside
   /// stay, nobody enters before enough have left; waiters that want more than it are refused.
   /// Throws std::invalid_argument as the constructor does.
-  void set_capacity(std::uint32_t capacity) {
-    checked(capacity);
-    const std::lock_guard lock{mutex_};
-    const std::uint64_t change = units(capacity) - units(capacity_);
-    capacity_ = capacity;
-    // [relaxed] Publishes nothing, and a release sequence runs on through every read-modify-write.
-    word_.fetch_add(change, std::memory_order_relaxed);
-    refuse_waiters(answer::too_much, [&](const entrant& e) { return e.weight > capacity; });
-    settle();
-  }
+  void set_capacity(std::uint32_t capacity) { state_.set_capacity(checked(capacity), look()); }
 
   /// Refuses entry and runs from now on, and those who wait.  Those inside stay; coalesced runs that were
   /// promised are made.  Idempotent.
-  void close() noexcept {
-    const std::lock_guard lock{mutex_};
-    // [relaxed] As in set_capacity.
-    word_.fetch_or(closed_flag, std::memory_order_relaxed);
-    refuse_waiters(answer::closed, [](const entrant& e) { return !e.owner; });
-    settle();
-  }
+  void close() noexcept { state_.close(look()); }
 
-  [[nodiscard]] bool closed() const noexcept {
-    // [relaxed] The flag stays once it is set and orders nothing.
-    return (word_.load(std::memory_order_relaxed) & closed_flag) != 0;
-  }
+  [[nodiscard]] bool closed() const noexcept { return (state_.word() & state::closed_flag) != 0; }
 
   /// Whether the gate answers as one newly made: open, of the capacity it was made with, nobody inside,
   /// nobody waiting, no run owed.  Its counts go on, and so do the numbers of its passes, which those of a
   /// new gate do not: whoever sends them outside must not let the gate be forgotten.  What `keyed` asks
   /// before it does.
-  [[nodiscard]] bool is_as_new() const noexcept {
-    const std::lock_guard lock{mutex_};
-    // [relaxed] An answer for the moment; whoever acts on it must know that nobody is at the gate.
-    return capacity_ == made_with_ && word_.load(std::memory_order_relaxed) == units(made_with_);
-  }
+  [[nodiscard]] bool is_as_new() const noexcept { return state_.is_as_new(look()); }
 
   /// Waits for an instant at which nobody is inside and no coalesced run is owed.  After `close` that is the
-  /// end: no task runs any more.  A call that is refused or coalesced may still be on its way out.
+  /// end: no task runs any more, but one that has outlived its lease.  A call that is refused or coalesced may
+  /// still be on its way out.
   ///
   /// \return        Success, or `cancelled`.
   outcome<> wait_idle(std::stop_token stop = {}) {
@@ -280,58 +292,70 @@ class basic_task_gate {
 
   /// As `wait_idle`, but refuses with `timed_out` once `until` is reached.
   outcome<> wait_idle_until(deadline until, std::stop_token stop = {}) {
-    std::unique_lock lock{mutex_};
-    // [E] acquire, pairs with [C] and [F]: what was done inside is seen by the one who waited for its end.
-    std::uint64_t word = word_.load(std::memory_order_acquire);
-    do {
-      if (idle(word)) return {};
-    } while (!word_.compare_exchange_weak(word, word | watched_flag, std::memory_order_acquire));  // [E]
-    entrant self{0, false};
-    watchers_.push_back(self);
-    lock.unlock();
+    entrant self{0, false, nullptr, nullptr};
+    if (!state_.watch(self, look())) return {};
     std::exception_ptr error;
-    const detail::wake_reason why = detail::sleep(self, clock_, until, stop, error);
-    lock.lock();
+    const detail::wake_reason why = sleep(self, until, stop, error);
     if (self.got == answer::granted) return {};
-    watchers_.remove(self);
-    // [relaxed] As in set_capacity.
-    if (watchers_.empty()) word_.fetch_and(~watched_flag, std::memory_order_relaxed);
-    lock.unlock();
     if (error) std::rethrow_exception(error);
     return tell(refusal_for(self.got, why));
   }
 
   [[nodiscard]] task_gate_stats stats() const noexcept {
-    const std::lock_guard lock{mutex_};
-    // [relaxed] Gauges: some recent value.
-    const auto used = std::int64_t{capacity_} - free_units(word_.load(std::memory_order_relaxed));
-    return {.entered = entered_.load(std::memory_order_relaxed),
-            .ran = ran_.value(),
+    const auto gauges = state_.measure(look());
+    return {.ran = ran_.value(),
             .skipped = skipped_.value(),
             .coalesced = coalesced_.value(),
             .refused = refused_.value(),
-            .running = static_cast<std::uint32_t>(used),
-            .capacity = capacity_,
-            .waiting = waiters_.size(),
-            .longest = duration{longest_.load(std::memory_order_relaxed)}};  // [relaxed] likewise
+            .expired = state_.expired(),
+            .running = gauges.running,
+            .capacity = gauges.capacity,
+            .waiting = gauges.waiting,
+            // [relaxed] A gauge: some recent value.
+            .longest = duration{longest_.load(std::memory_order_relaxed)}};
   }
 
  private:
-  static constexpr std::uint64_t closed_flag = 1;
-  static constexpr std::uint64_t waiting_flag = 2;   // `waiters_` is not empty: nobody enters past it
-  static constexpr std::uint64_t watched_flag = 4;   // `watchers_` is not empty
-  static constexpr std::uint64_t owner_flag = 8;     // a call of run_coalesced is under way
-  static constexpr std::uint64_t pending_flag = 16;  // ... and owes a run that has not begun
-  static constexpr int free_shift = 32;              // the upper half: free units, negative after a shrink
+  using state = detail::gate_state;
+  using answer = detail::gate_answer;
+  using entrant = detail::gate_entrant;
 
-  enum class answer : std::uint8_t { none, granted, closed, too_much };
+  /// The stay of one run; its lease lives here.
+  class visit {
+   public:
+    explicit visit(basic_task_gate& gate) noexcept : gate_{gate} {}
+    visit(const visit&) = delete;
+    visit& operator=(const visit&) = delete;
+    ~visit() {
+      if (!inside_) return;
+      if (!gate_.state_.leased()) {
+        gate_.state_.leave(1);
+      } else if (hold_.give_up()) {
+        gate_.state_.leave_leased(hold_, gate_.clock_.now());
+      }
+    }
 
-  struct entrant : detail::waiter {
-    entrant(std::uint32_t w, bool o) noexcept : weight{w}, owner{o} {}
-    const std::uint32_t weight;
-    const bool owner;           // runs what was promised: not refused by `close`
-    answer got = answer::none;  // guarded by mutex_
-    std::uint64_t number = 0;   // guarded by mutex_; set with `granted`
+    [[nodiscard]] bool try_begin() noexcept {
+      std::uint64_t word{};
+      inside_ = gate_.state_.take(1, word) ||
+                ((word & state::leased_flag) != 0 && gate_.state_.take_leased(1, &hold_, gate_.clock_.now()));
+      return inside_;
+    }
+
+    /// Nothing but a grant ends the wait: neither a deadline nor a stop nor a close can refuse it.
+    void begin_as_owner() noexcept {
+      if (try_begin()) return;
+      inside_ = true;
+      entrant self{1, true, gate_.state_.leased() ? &hold_ : nullptr, nullptr};
+      if (!gate_.state_.queue_up(self, gate_.look())) return;
+      std::exception_ptr error;
+      static_cast<void>(gate_.sleep(self, deadline::never(), {}, error));
+    }
+
+   private:
+    basic_task_gate& gate_;
+    detail::gate_lease hold_;
+    bool inside_ = false;
   };
 
   /// Counts and times one run; the last that a run does before it leaves.
@@ -363,185 +387,69 @@ class basic_task_gate {
     return capacity;
   }
 
+  static std::optional<duration> checked(std::optional<duration> lease) {
+    if (lease && *lease <= duration::zero()) {
+      throw std::invalid_argument{"task_gate: lease must be positive, got " + std::to_string(lease->count()) +
+                                  " ns"};
+    }
+    return lease;
+  }
+
   static void check_weight(std::uint32_t weight) {
-    if (weight == 0) throw std::invalid_argument{"task_gate: weight must be positive, got 0"};
+    if (weight == 0) refuse_weight();
+  }
+  [[noreturn, gnu::noinline]] static void refuse_weight() {
+    throw std::invalid_argument{"task_gate: weight must be positive, got 0"};
   }
 
-  static constexpr std::uint64_t units(std::uint32_t n) noexcept { return std::uint64_t{n} << free_shift; }
-  static constexpr std::int64_t free_units(std::uint64_t word) noexcept {
-    return static_cast<std::int32_t>(static_cast<std::uint32_t>(word >> free_shift));
+  /// The time, if it matters.
+  [[nodiscard]] time_point look() const noexcept { return state_.leased() ? clock_.now() : time_point{}; }
+
+  [[gnu::noinline]] void leave_leased(std::unique_ptr<typename pass::hold> hold) noexcept {
+    if (hold->give_up()) state_.leave_leased(*hold, clock_.now());
   }
 
-  /// Takes units unless that would overtake a waiter or the gate is closed.
-  [[nodiscard]] bool take(std::uint32_t weight) noexcept {
-    // [relaxed] A refusal orders nothing; the exchange below does for an entry.
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    while ((word & (closed_flag | waiting_flag)) == 0 && free_units(word) >= weight) {
-      // [G] acquire, pairs with [F]: sees what those did who were inside before.
-      if (word_.compare_exchange_weak(word, word - units(weight), std::memory_order_acquire,
-                                      std::memory_order_relaxed)) {
-        return true;
-      }
-    }
-    return false;
-  }
-
-  void leave(std::uint32_t weight) noexcept {
-    // [relaxed] Only a guess for the exchange.
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    while ((word & (waiting_flag | watched_flag)) == 0) {
-      // [F] release, pairs with [G] and [E].  The last touch: whoever waits for the end may destroy the gate.
-      if (word_.compare_exchange_weak(word, word + units(weight), std::memory_order_release,
-                                      std::memory_order_relaxed)) {
-        return;
-      }
-    }
-    // Somebody waits, so the units go back under the lock; it keeps the gate alive till this is done with it.
-    const std::lock_guard lock{mutex_};
-    // [F]
-    word_.fetch_add(units(weight), std::memory_order_release);
-    settle();
-  }
-
-  /// Ends ownership unless a run is owed.
-  [[nodiscard]] bool retire() noexcept {
-    // [relaxed] Only a guess for the exchange.
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    while ((word & (pending_flag | watched_flag)) == 0) {
-      // [C] release, pairs with [E].  The last touch, as [F].
-      if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_release,
-                                      std::memory_order_relaxed)) {
-        return true;
-      }
-    }
-    if ((word & pending_flag) != 0) return false;
-    const std::lock_guard lock{mutex_};
-    // A trigger may still come between the look and the exchange; only the lock's own flags are quiet now.
-    while ((word & pending_flag) == 0) {
-      // [relaxed] Who waits for idleness looks under the lock too.
-      if (word_.compare_exchange_weak(word, word & ~owner_flag, std::memory_order_relaxed)) {
-        settle();
-        return true;
-      }
-    }
-    return false;
-  }
-
-  [[nodiscard]] std::uint64_t next_number() noexcept {
-    // [relaxed] Entries that exclude each other are ordered by [F] and [G], and so are their numbers.
-    return entered_.fetch_add(1, std::memory_order_relaxed) + 1;
+  [[nodiscard, gnu::noinline]] std::unique_ptr<typename pass::hold> try_enter_leased(std::uint32_t weight) {
+    const time_point now = clock_.now();
+    if (!state_.take_leased(weight, nullptr, now)) return nullptr;
+    auto hold = std::make_unique<typename pass::hold>(clock_);
+    if (!state_.take_leased(weight, hold.get(), now)) return nullptr;
+    return hold;
   }
 
   template <class Until>
   outcome<pass> enter_impl(std::uint32_t weight, Until until, const std::stop_token& stop) {
     check_weight(weight);
-    if (take(weight)) return pass{*this, next_number(), weight};
-    entrant self{weight, false};
+    std::uint64_t word{};
+    if (state_.take(weight, word)) return pass{*this, weight};
+    std::unique_ptr<typename pass::hold> hold;
+    if (state_.leased()) hold = std::make_unique<typename pass::hold>(clock_);
+    entrant self{weight, false, hold.get(), &stop};
     detail::wake_reason why{};
     std::exception_ptr error;
-    if (queue_up(self)) why = detail::sleep(self, clock_, until(), stop, error);
-    if (conclude(self)) return pass{*this, self.number, weight};
+    if (state_.queue_up(self, look())) why = sleep(self, until(), stop, error);
+    if (self.got == answer::granted) return pass{*this, weight, std::move(hold)};
     if (error && self.got == answer::none) std::rethrow_exception(error);
     return tell(refusal_for(self.got, why));
   }
 
-  pass enter_as_owner() {
-    if (take(1)) return pass{*this, next_number(), 1};
-    entrant self{1, true};
-    // Nothing but a grant ends the sleep: neither a deadline nor a stop nor a close can refuse it.
-    if (queue_up(self)) static_cast<void>(detail::sleep(self, clock_, deadline::never(), {}));
-    return pass{*this, self.number, 1};
-  }
-
-  /// Grants or refuses at once (false), or puts `self` in the list (true).
-  [[nodiscard]] bool queue_up(entrant& self) noexcept {
-    const std::lock_guard lock{mutex_};
-    if (self.weight > capacity_) return self.got = answer::too_much, false;
-    // [relaxed] Only a guess for the exchange, or a refusal.
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
+  /// Sleeps until `self` is answered or gives up; on return it stands in no line.  An owner never gives up.
+  detail::wake_reason sleep(entrant& self, deadline until, const std::stop_token& stop,
+                            std::exception_ptr& error) noexcept {
     for (;;) {
-      if ((word & closed_flag) != 0 && !self.owner) return self.got = answer::closed, false;
-      if ((word & waiting_flag) != 0) break;
-      const bool fits = free_units(word) >= self.weight;
-      // [G] The flag is set in the step that sees the units missing, so that no leave can miss the flag.
-      if (word_.compare_exchange_weak(word, fits ? word - units(self.weight) : word | waiting_flag,
-                                      std::memory_order_acquire, std::memory_order_relaxed)) {
-        if (!fits) break;
-        grant(self);
-        return false;
-      }
-    }
-    waiters_.push_back(self);
-    return true;
-  }
-
-  /// After the sleep: whether there was a grant; one who gives up leaves the list.
-  [[nodiscard]] bool conclude(entrant& self) noexcept {
-    const std::lock_guard lock{mutex_};
-    if (self.got == answer::none) {
-      waiters_.remove(self);
-      settle();  // those behind may fit where this one did not
-    }
-    return self.got == answer::granted;
-  }
-
-  // From here to `settle` the lock is required.
-
-  void grant(entrant& e) noexcept {
-    e.number = next_number();
-    e.got = answer::granted;
-  }
-
-  template <class Which>
-  void refuse_waiters(answer why, Which which) noexcept {
-    for (detail::waiter* w = waiters_.front(); w != nullptr;) {
-      auto& e = static_cast<entrant&>(*w);
-      w = w->next;
-      if (!which(std::as_const(e))) continue;
-      waiters_.remove(e);
-      e.got = why;
-      e.park.unpark();
+      const deadline next = error ? until : earliest(until, self.sleeps_until);
+      const detail::wake_reason why = detail::sleep(self, clock_, next, stop, error);
+      const bool gives_up = why == detail::wake_reason::stop_requested || (error && !self.owner) ||
+                            (why == detail::wake_reason::deadline_reached && next == until);
+      if (!state_.stays(self, gives_up, look())) return why;
     }
   }
-
-  /// Lets in the first waiters as far as they fit, keeps the flags true, tells the watchers of idleness.
-  void settle() noexcept {
-    // [relaxed] Who set a flag has seen, by [E] or [G], those who left before; who leaves since does so under
-    // the lock.
-    std::uint64_t word = word_.load(std::memory_order_relaxed);
-    while (!waiters_.empty()) {
-      auto& first = static_cast<entrant&>(*waiters_.front());
-      // Nobody else takes units while the flag is set.
-      if (free_units(word) < first.weight) break;
-      // [relaxed] As the load.
-      word = word_.fetch_sub(units(first.weight), std::memory_order_relaxed) - units(first.weight);
-      waiters_.remove(first);
-      grant(first);
-      first.park.unpark();
-    }
-    std::uint64_t outdated = waiters_.empty() ? waiting_flag : 0;
-    if (idle(word)) {
-      while (!watchers_.empty()) {
-        auto& watcher = static_cast<entrant&>(*watchers_.front());
-        watchers_.remove(watcher);
-        watcher.got = answer::granted;
-        watcher.park.unpark();
-      }
-      outdated |= watched_flag;
-    }
-    // [relaxed] As in set_capacity.
-    if ((word & outdated) != 0) word_.fetch_and(~outdated, std::memory_order_relaxed);
-  }
-
-  [[nodiscard]] bool idle(std::uint64_t word) const noexcept {
-    return free_units(word) == capacity_ && (word & owner_flag) == 0;
-  }
-
-  // From here on the lock is not held.
 
   [[nodiscard]] static refusal refusal_for(answer got, detail::wake_reason why) noexcept {
     if (got == answer::closed) return refused_for_ever(refusal_reason::closed);
     if (got == answer::too_much) return refused_for_ever(refusal_reason::exceeds_capacity);
+    if (got == answer::full) return {refusal_reason::full};
+    if (got == answer::cancelled) return {refusal_reason::cancelled};
     return {why == detail::wake_reason::deadline_reached ? refusal_reason::timed_out
                                                          : refusal_reason::cancelled};
   }
@@ -557,16 +465,9 @@ class basic_task_gate {
     return run_result::closed;
   }
 
-  std::atomic<std::uint64_t> word_;
-  std::atomic<std::uint64_t> entered_{0};  // the last fencing number too
+  mutable state state_;  // whoever looks collects the leases that have ended
   [[no_unique_address]] Clock clock_;
   [[no_unique_address]] Observer observer_;
-
-  const std::uint32_t made_with_;  // the capacity at first
-  mutable std::mutex mutex_;
-  std::uint32_t capacity_;      // guarded by mutex_
-  detail::wait_list waiters_;   // guarded by mutex_; of entrant
-  detail::wait_list watchers_;  // guarded by mutex_; of entrant
   event_counter ran_;
   event_counter skipped_;
   event_counter coalesced_;

@@ -19,6 +19,7 @@ class leaping_clock {
     void wake_at(weir::time_point at, weir::timer_target& target) const {
       if (clock_->meanwhile) clock_->meanwhile();
       clock_->now = std::max(clock_->now, at);
+      if (clock_->leapt) clock_->leapt();
       target.wake();
     }
     void forget(weir::timer_target&) const noexcept {}
@@ -34,6 +35,7 @@ class leaping_clock {
 
   weir::time_point now{};
   std::function<void()> meanwhile;
+  std::function<void()> leapt;  // after the leap
 };
 static_assert(weir::waking_clock<leaping_clock::view>);
 

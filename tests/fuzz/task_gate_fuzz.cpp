@@ -29,36 +29,64 @@ struct thrown {
   int number;
 };
 
-/// The gate, naively: units, a line, and for coalescing an owner and a debt.
+/// The gate, naively: units, those who hold some until when, a line, and for coalescing an owner and a debt.
 struct naive_gate {
+  struct stay {
+    std::int64_t weight;
+    weir::time_point ends;
+    bool over = false;
+  };
   struct caller {
     std::uint32_t weight;
+    const std::stop_source* stop;
     std::optional<refusal_reason> refused{};
-    bool in = false;
+    std::optional<std::size_t> in{};  // its stay
   };
 
   std::int64_t capacity;
+  std::optional<duration> lease{};
+  std::optional<std::uint32_t> max_waiting{};
   std::int64_t made_with = capacity;
   std::int64_t used = 0;
   bool closed = false, owned = false, owed = false;
   std::deque<caller*> line{};
   std::vector<bool*> watchers{};  // who wait for it to be idle
-  std::uint64_t entered = 0, ran = 0, skipped = 0, coalesced = 0, refused = 0;
+  std::vector<stay> stays{};      // all there ever were
+  weir::time_point now{};
+  std::uint64_t expired = 0, ran = 0, skipped = 0, coalesced = 0, refused = 0;
 
   [[nodiscard]] bool fits(std::int64_t weight) const { return line.empty() && used + weight <= capacity; }
-  void enter(std::int64_t weight) {
+  std::size_t enter(std::int64_t weight) {
     used += weight;
-    ++entered;
+    stays.push_back({weight, lease ? now + *lease : weir::time_point::max()});
+    return stays.size() - 1;
   }
-  void leave(std::int64_t weight) {
-    used -= weight;
+  void leave(std::size_t which) {
+    if (std::exchange(stays[which].over, true)) return;
+    used -= stays[which].weight;
     settle();
   }
+  /// The time is now `t`.
+  void collect(weir::time_point t) {
+    now = t;
+    if (!lease) return;
+    bool ended = false;
+    for (stay& s : stays) {
+      if (s.over || now < s.ends) continue;
+      s.over = ended = true;
+      used -= s.weight;
+      ++expired;
+    }
+    if (ended) settle();
+  }
   void settle() {
-    while (!line.empty() && used + line.front()->weight <= capacity) {
-      enter(line.front()->weight);
-      line.front()->in = true;
-      line.pop_front();
+    for (; !line.empty(); line.pop_front()) {
+      if (line.front()->stop->stop_requested()) {
+        line.front()->refused = refusal_reason::cancelled;
+        continue;
+      }
+      if (used + line.front()->weight > capacity) break;
+      line.front()->in = enter(line.front()->weight);
     }
     if (!idle()) return;
     for (bool* watcher : std::exchange(watchers, {})) *watcher = true;
@@ -78,9 +106,13 @@ class game {
  public:
   explicit game(input& in)
       : in_{in},
-        model_{.capacity = in.within<std::int64_t>(1, 5)},
-        gate_{{.capacity = static_cast<std::uint32_t>(model_.capacity)}, clock_.source()} {
+        model_{.capacity = in.within<std::int64_t>(1, 5), .lease = lease(in), .max_waiting = most(in)},
+        gate_{{.capacity = static_cast<std::uint32_t>(model_.capacity),
+               .lease = model_.lease,
+               .max_waiting = model_.max_waiting},
+              clock_.source()} {
     clock_.meanwhile = [this] { nested(); };
+    clock_.leapt = [this] { model_.collect(clock_.now); };
   }
 
   void play() {
@@ -94,6 +126,16 @@ class game {
  private:
   static constexpr int deepest = 5;
 
+  static std::optional<duration> lease(input& in) {
+    const int kind = in.below(4);
+    if (kind < 2) return std::nullopt;
+    return kind == 2 ? duration{1 + in.below(12)} : duration{milliseconds{1 + in.below(6)}};
+  }
+  static std::optional<std::uint32_t> most(input& in) {
+    if (in.below(4) != 3) return std::nullopt;
+    return static_cast<std::uint32_t>(in.below(3));
+  }
+
   void nested() {
     if (++depth_ <= deepest) {
       for (int n = in_.below(5); n > 0; --n) step();
@@ -103,6 +145,7 @@ class game {
 
   void step() {
     clock_.now += duration{in_.below(4)};
+    model_.collect(clock_.now);
     switch (in_.below(14)) {
       case 0:
       case 1:
@@ -146,6 +189,7 @@ class game {
       case 1:
         return misuse();
       default:
+        static_cast<void>(gate_.stats());  // what has ended before the stop
         if (!stops_.empty()) stops_[in_.below(std::min<std::size_t>(256, stops_.size()))]->request_stop();
     }
   }
@@ -172,7 +216,7 @@ class game {
     expect(s.running == static_cast<std::uint32_t>(model_.used) && s.capacity == model_.capacity,
            "I1: as many inside");
     expect(s.waiting == model_.line.size(), "as many wait");
-    expect(s.entered == model_.entered && s.ran == model_.ran, "the counts of entries and runs are right");
+    expect(s.ran == model_.ran && s.expired == model_.expired, "the counts of runs and ends are right");
     expect(s.skipped == model_.skipped && s.coalesced == model_.coalesced,
            "so are those of what did not run");
     expect(s.refused == model_.refused, "and of refusals");
@@ -182,27 +226,25 @@ class game {
     expect(gate_.is_as_new() == as_new, "as new if nothing is going on");
   }
 
-  /// A number that no pass had before.
-  void check_number(std::uint64_t number) {
-    expect(number > last_number_, "the later pass has the greater number");
-    last_number_ = number;
+  void keep(gate_type::pass&& pass, std::size_t stay) {
+    // Stays of a gate with leases are numbered as they begin; of one without, as they are asked.
+    const std::uint64_t number = model_.lease ? stay + 1 : ++last_number_;
+    expect(pass.number() == number, "who enters, or asks, later has the greater number");
+    expect(static_cast<bool>(pass) == !model_.stays[stay].over, "a pass knows whether it holds its units");
+    passes_.emplace_back(std::move(pass), stay);
   }
-
-  void keep(gate_type::pass&& pass, std::int64_t weight) { passes_.emplace_back(std::move(pass), weight); }
 
   void try_enter() {
     const auto weight = in_.within<std::uint32_t>(1, 6);
     const bool expected = !model_.closed && model_.fits(weight);
     auto pass = gate_.try_enter(weight);
     expect(pass.has_value() == expected, "a try enters if there is room and nobody waits");
-    if (!pass) return;
-    model_.enter(weight);
-    check_number(pass->number());
-    keep(std::move(*pass), weight);
+    if (pass) keep(std::move(*pass), model_.enter(weight));
   }
 
   void release(std::size_t which) {
-    auto [pass, weight] = std::move(passes_[which]);
+    auto [pass, stay] = std::move(passes_[which]);
+    expect(static_cast<bool>(pass) == !model_.stays[stay].over, "a pass knows whether it holds its units");
     passes_.erase(passes_.begin() + static_cast<std::ptrdiff_t>(which));
     if (in_.flag()) {
       std::move(pass).release();
@@ -210,12 +252,12 @@ class game {
     } else {
       const gate_type::pass gone = std::move(pass);
     }
-    model_.leave(weight);
+    model_.leave(stay);
   }
 
   void enter() {
-    naive_gate::caller self{.weight = in_.within<std::uint32_t>(1, 6)};
     std::stop_source stop;
+    naive_gate::caller self{.weight = in_.within<std::uint32_t>(1, 6), .stop = &stop};
     if (in_.below(6) == 5) stop.request_stop();
     const duration wait = milliseconds{in_.below(8) - 1};
     const bool waits = !model_.closed && self.weight <= model_.capacity && !model_.fits(self.weight);
@@ -224,8 +266,9 @@ class game {
     } else if (model_.closed) {
       self.refused = refusal_reason::closed;
     } else if (!waits) {
-      model_.enter(self.weight);
-      self.in = true;
+      self.in = model_.enter(self.weight);
+    } else if (model_.max_waiting && model_.line.size() >= *model_.max_waiting) {
+      self.refused = refusal_reason::full;
     } else {
       model_.line.push_back(&self);
     }
@@ -238,19 +281,12 @@ class game {
       std::erase(model_.line, &self);
       model_.settle();
     }
-    expect(got.has_value() == self.in, "I2: who comes first enters first");
+    expect(got.has_value() == self.in.has_value(), "I2: who comes first enters first");
     if (!got) {
       ++model_.refused;
       return expect(got.error().reason == *self.refused, "refused for its reason");
     }
-    // A waiter may come back after later ones that entered meanwhile: its number is from when it was let in.
-    if (waits) {
-      expect(got->number() <= model_.entered, "no number is made up");
-      last_number_ = std::max(last_number_, got->number());
-    } else {
-      check_number(got->number());
-    }
-    keep(std::move(*got), self.weight);
+    keep(std::move(*got), *self.in);
   }
 
   void wait_idle() {
@@ -265,6 +301,7 @@ class game {
     expect(got.has_value() == idle, "idle if for an instant nobody was inside");
     if (got) return;
     ++model_.refused;
+    model_.settle();  // whoever leaves looks after those who wait
     expect(
         got.error().reason == (stop.stop_requested() ? refusal_reason::cancelled : refusal_reason::timed_out),
         "not idle for its reason");
@@ -277,10 +314,7 @@ class game {
   }
 
   /// What a task does; throws or not.
-  void task() {
-    check_number(gate_.stats().entered);
-    nested();
-  }
+  void task() { nested(); }
 
   void run_if_idle() {
     const bool enters = !model_.closed && model_.fits(1);
@@ -289,8 +323,9 @@ class game {
                                                 : run_result::skipped;
     const bool throws = in_.below(4) == 3;
     bool ran = false;
+    std::size_t stay = 0;
     if (enters) {
-      model_.enter(1);
+      stay = model_.enter(1);
     } else {
       ++(model_.closed ? model_.refused : model_.skipped);
     }
@@ -299,7 +334,7 @@ class game {
         ran = true;
         task();
         ++model_.ran;
-        model_.leave(1);
+        model_.leave(stay);
         if (throws) throw thrown{0};
       });
       expect(got == expected && !(ran && throws), "run if idle");
@@ -320,7 +355,8 @@ class game {
       return expect(gate_.run_coalesced([] { expect(false, "no run"); }) == run_result::coalesced,
                     "left to the owner");
     }
-    if (!model_.fits(1)) return;  // it would wait for ever: nobody else is there to leave
+    if (!model_.fits(1)) return;       // it would wait for ever: nobody else is there to leave
+    static_cast<void>(gate_.stats());  // idle before the trigger, if only for that instant
     model_.owned = model_.owed = true;
     std::optional<int> first;  // the first that was thrown
     int runs = 0;
@@ -344,21 +380,22 @@ class game {
 
   /// The owner enters for a run; what is owed from here on is another.
   void begin_run() {
-    model_.enter(1);
+    owner_ = model_.enter(1);
     model_.owed = false;
   }
   void end_run() {
     ++model_.ran;
-    model_.leave(1);
+    model_.leave(owner_);
     if (model_.owed) return begin_run();
     model_.owned = false;
-    model_.settle();
+    if (!model_.watchers.empty()) model_.settle();
   }
 
   /// The next run of the owner must find a unit: whoever could leave is on this thread.
   void make_room() {
-    while (model_.owed && model_.used > model_.capacity && !passes_.empty()) release(0);
-    if (model_.owed && model_.used > model_.capacity) set_capacity(model_.used);
+    const auto used = [this] { return model_.used + (model_.stays[owner_].over ? 1 : 0); };
+    while (model_.owed && used() > model_.capacity && !passes_.empty()) release(0);
+    if (model_.owed && used() > model_.capacity) set_capacity(used());
     expect(!model_.owed || model_.line.empty(), "nobody waits below a run");
   }
 
@@ -366,8 +403,9 @@ class game {
   leaping_clock clock_;
   naive_gate model_;
   gate_type gate_;
-  std::vector<std::pair<gate_type::pass, std::int64_t>> passes_;
-  std::vector<std::stop_source*> stops_;  // of those who wait
+  std::vector<std::pair<gate_type::pass, std::size_t>> passes_;  // with their stays
+  std::size_t owner_ = 0;                                        // the stay of the coalesced run
+  std::vector<std::stop_source*> stops_;                         // of those who wait
   std::uint64_t last_number_ = 0;
   int depth_ = 0;
 };

@@ -94,7 +94,6 @@ void play(std::uint32_t seed) {
   std::list<caller> callers;
   std::vector<caller*> inside;
   std::uint64_t last_number = 0;
-  std::size_t grants = 0;
 
   // All that the reference decided has come to pass, in its order, and nothing else.
   const auto compare = [&] {
@@ -104,13 +103,11 @@ void play(std::uint32_t seed) {
       REQUIRE((*c->result)->number() > last_number);
       last_number = (*c->result)->number();
       inside.push_back(c);
-      ++grants;
     }
     while (gate.stats().waiting != model.line.size()) std::this_thread::yield();
     for (const caller* c : model.line) REQUIRE_FALSE(c->done.load(std::memory_order_relaxed));
     REQUIRE(gate.stats().running == model.used);
     REQUIRE(gate.stats().capacity == model.capacity);
-    REQUIRE(gate.stats().entered == grants);
   };
 
   for (int step = 0; step != 60; ++step) {
@@ -155,13 +152,12 @@ void play(std::uint32_t seed) {
       }
       case 7: {  // a try overtakes nobody
         const std::uint32_t weight = 1 + below(3);
-        const auto pass = gate.try_enter(weight);
+        auto pass = gate.try_enter(weight);
         REQUIRE(pass.has_value() ==
                 (model.line.empty() && !model.closed && model.used + weight <= model.capacity));
         if (pass) {
           REQUIRE(pass->number() > last_number);
           last_number = pass->number();
-          ++grants;
         }
         break;
       }

@@ -220,7 +220,7 @@ TEST_CASE("a pass moves, holds its units once, and may leave on another thread",
   CHECK(gate.stats().running == 0);
 }
 
-TEST_CASE("fencing numbers grow with every pass, by whatever verb", "[task_gate]") {
+TEST_CASE("fencing numbers grow with every pass that is asked, by whatever verb", "[task_gate]") {
   task_gate gate;
   std::uint64_t last = 0;
   for (int i = 0; i != 3; ++i) {
@@ -235,7 +235,7 @@ TEST_CASE("fencing numbers grow with every pass, by whatever verb", "[task_gate]
     REQUIRE((*waited)->number() > last);
     last = (*waited)->number();
   }
-  CHECK(gate.stats().entered == 6);
+  CHECK(last == 6);
 }
 
 TEST_CASE("waiters enter in the order they came", "[task_gate]") {

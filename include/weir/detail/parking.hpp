@@ -1,40 +1,43 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
-#include <algorithm>
 #include <cassert>
-#include <chrono>
-#include <condition_variable>
+#include <concepts>
 #include <cstddef>
+#include <cstdint>
 #include <exception>
-#include <mutex>
 #include <stop_token>
-#include <utility>
 
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
+#include <weir/detail/condition_bell.hpp>
+#include <weir/detail/futex_bell.hpp>
+#include <weir/detail/spinning.hpp>
 
 namespace weir::inline v0::detail {
+
+#if defined(__linux__)
+using bell = futex_bell;
+#else
+using bell = condition_bell;
+#endif
 
 /// Where one waiter sleeps until it is unparked or its deadline is reached.
 ///
 /// Model          One token: `unpark` puts it, `park_until` takes it.  An unpark that comes first is not
-///                lost.
+///                lost, and costs no system call.
 /// Thread safety  `unpark` from any thread; `park_until` from one thread at a time.
 /// Lifetime       `unpark` touches nothing of the parker after the waiter can have seen the token, so a
 ///                waiter on the stack may leave as soon as `park_until` has returned true.
-class parker final : public timer_target {
+template <class Bell>
+class basic_parker final : public timer_target {
  public:
-  parker() = default;
-  parker(const parker&) = delete;
-  parker& operator=(const parker&) = delete;
-  ~parker() = default;
+  basic_parker() = default;
+  basic_parker(const basic_parker&) = delete;
+  basic_parker& operator=(const basic_parker&) = delete;
+  ~basic_parker() = default;
 
-  void unpark() noexcept {
-    const std::lock_guard lock{mutex_};
-    token_ = true;
-    signal_.notify_one();  // under the lock: the waiter may destroy this parker once it is free
-  }
+  void unpark() noexcept { bell_.ring(token); }
 
   /// Waits for the token and takes it.  False if `until` is reached on `clock` first.
   template <monotonic_clock Clock>
@@ -51,51 +54,50 @@ class parker final : public timer_target {
   }
 
   /// The time has come: look at the clock again.
-  void wake() noexcept override {
-    const std::lock_guard lock{mutex_};
-    time_passed_ = true;
-    signal_.notify_one();
-  }
+  void wake() noexcept override { bell_.ring(time_passed); }
 
  private:
+  static constexpr std::uint32_t token = 1;
+  static constexpr std::uint32_t time_passed = 2;
+
   template <monotonic_clock Clock>
   [[nodiscard]] bool wait(const Clock& clock, deadline until) {
-    for (;;) {
+    for (int spins = Bell::spins();;) {
       if (take_token()) return true;
-      // The clock is read without the lock: a waking clock calls `wake` under a lock of its own.
       const duration left = until.remaining(clock.now());
       if (left == duration::zero()) return take_token();
-      std::unique_lock lock{mutex_};
+      for (; spins > 0 && bell_.silent(); --spins) pause();
       if (waking_clock<Clock> || until.is_never()) {
-        signal_.wait(lock, [this] { return token_ || time_passed_; });
+        bell_.sleep();
       } else {
-        signal_.wait_for(lock, std::min<duration>(left, longest_nap), [this] { return token_; });
+        bell_.sleep_until(on_system_clock<Clock>(until, left));
       }
     }
   }
 
   /// Takes the token if there is one; otherwise forgets what a clock said before the next look at it.
-  [[nodiscard]] bool take_token() noexcept {
-    const std::lock_guard lock{mutex_};
-    time_passed_ = false;
-    return std::exchange(token_, false);
+  [[nodiscard]] bool take_token() noexcept { return (bell_.heard() & token) != 0; }
+
+  template <monotonic_clock Clock>
+  [[nodiscard]] static time_point on_system_clock(deadline until, [[maybe_unused]] duration left) noexcept {
+    if constexpr (std::same_as<Clock, steady_clock>) {
+      return until.time();
+    } else {
+      const steady_clock system;
+      return saturating_add(system.now(), left);
+    }
   }
 
-  /// The standard library adds the wait to its own clock's reading; an hour cannot overflow that.
-  static constexpr duration longest_nap = std::chrono::hours{1};
-
-  std::mutex mutex_;  // a leaf: nothing else is locked while it is held
-  std::condition_variable signal_;
-  bool token_ = false;        // guarded by mutex_
-  bool time_passed_ = false;  // guarded by mutex_
+  Bell bell_;
 };
 
 /// One who waits in a `wait_list`; lives on the stack of the waiting call.
-struct waiter {
-  parker park;
-  waiter* previous = nullptr;  // guarded by the lock of the component
-  waiter* next = nullptr;      // guarded by the lock of the component
-  bool linked = false;         // guarded by the lock of the component
+template <class Bell>
+struct basic_waiter {
+  basic_parker<Bell> park;
+  basic_waiter* previous = nullptr;  // guarded by the lock of the component
+  basic_waiter* next = nullptr;      // guarded by the lock of the component
+  bool linked = false;               // guarded by the lock of the component
 };
 
 /// A first-in-first-out list of waiters, guarded by the lock of the component that owns it.
@@ -107,8 +109,11 @@ struct waiter {
 /// The unpark stays under the lock: a waiter that woke by itself must take the lock, sees its grant and
 /// leaves only after the granter is done with it.  A waiter that gives up removes itself under the same lock,
 /// so a grant is either seen by it or never made to it.
-class wait_list {
+template <class Bell>
+class basic_wait_list {
  public:
+  using waiter = basic_waiter<Bell>;
+
   [[nodiscard]] bool empty() const noexcept { return head_ == nullptr; }
   [[nodiscard]] std::size_t size() const noexcept { return size_; }
   [[nodiscard]] waiter* front() const noexcept { return head_; }
@@ -138,13 +143,18 @@ class wait_list {
   std::size_t size_ = 0;
 };
 
+using parker = basic_parker<bell>;
+using waiter = basic_waiter<bell>;
+using wait_list = basic_wait_list<bell>;
+
 /// What ended a sleep.  A grant may have come at the same instant: look at that first, under the lock.
 enum class wake_reason { unparked, deadline_reached, stop_requested };
 
 /// Sleeps on `w` until it is unparked, `until` is reached on `clock`, or a stop is requested.
 /// Must be called without any lock.  Throws what a `waking_clock` throws that cannot keep the timer.
-template <monotonic_clock Clock>
-[[nodiscard]] wake_reason sleep(waiter& w, const Clock& clock, deadline until, const std::stop_token& stop) {
+template <class Bell, monotonic_clock Clock>
+[[nodiscard]] wake_reason sleep(basic_waiter<Bell>& w, const Clock& clock, deadline until,
+                                const std::stop_token& stop) {
   const std::stop_callback on_stop{stop, [&w]() noexcept { w.park.unpark(); }};
   if (!w.park.park_until(clock, until)) return wake_reason::deadline_reached;
   return stop.stop_requested() ? wake_reason::stop_requested : wake_reason::unparked;
@@ -152,9 +162,9 @@ template <monotonic_clock Clock>
 
 /// As above, for a `w` that stands in a list: leaves in `error` what the clock throws, because `w` must be
 /// taken out first, and may have been granted something by then.
-template <monotonic_clock Clock>
-[[nodiscard]] wake_reason sleep(waiter& w, const Clock& clock, deadline until, const std::stop_token& stop,
-                                std::exception_ptr& error) noexcept {
+template <class Bell, monotonic_clock Clock>
+[[nodiscard]] wake_reason sleep(basic_waiter<Bell>& w, const Clock& clock, deadline until,
+                                const std::stop_token& stop, std::exception_ptr& error) noexcept {
   try {
     return sleep(w, clock, until, stop);
   } catch (...) {

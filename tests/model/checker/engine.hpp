@@ -60,7 +60,8 @@ class engine {
   void destroy_condition(void* condition);
 
   /// Waits while the 32-bit word is `value`; false at once if it is not.
-  bool futex_wait(const volatile std::uint32_t* p, std::uint32_t value, long long deadline, wake& why);
+  bool futex_wait(const volatile std::uint32_t* p, std::uint32_t value, bool exact, long long deadline,
+                  wake& why);
   int futex_wake(const volatile std::uint32_t* p, int count);
 
   void yield();

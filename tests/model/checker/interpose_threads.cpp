@@ -57,11 +57,13 @@ long futex(std::uint32_t* word, int operation, std::uint32_t value, const timesp
       return e.futex_wake(word, static_cast<int>(std::min(value, 0x7fffffffU)));
     case FUTEX_WAIT:
     case FUTEX_WAIT_BITSET: {
+      // std::atomic::wait, which may see less than the kernel does, uses the former.
+      const bool exact = (operation & ~flags) == FUTEX_WAIT_BITSET;
       long long deadline = deadline_of(timeout);
-      if ((operation & ~flags) == FUTEX_WAIT && timeout != nullptr) deadline += e.read_clock();
+      if (!exact && timeout != nullptr) deadline += e.read_clock();
       wake why = wake::notified;
       errno = EAGAIN;
-      if (!e.futex_wait(word, value, deadline, why)) return -1;
+      if (!e.futex_wait(word, value, exact, deadline, why)) return -1;
       errno = ETIMEDOUT;
       return why == wake::timed_out ? -1 : 0;
     }
@@ -237,6 +239,9 @@ extern "C" pthread_t pthread_self() noexcept {
   static const auto next = real<pthread_t()>("pthread_self");
   return watching() ? static_cast<pthread_t>(the_engine().current()) + 1 : next();
 }
+
+/// Code that spins before it sleeps where there are cores for it is explored as on one core.
+extern "C" int get_nprocs() noexcept { return 1; }
 
 extern "C" int sched_yield() noexcept {
   if (!watching()) return 0;

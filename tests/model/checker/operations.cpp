@@ -285,10 +285,11 @@ void engine::destroy_condition(void* condition) {
   forget(condition, sizeof(long));
 }
 
-bool engine::futex_wait(const volatile std::uint32_t* p, std::uint32_t value, long long deadline, wake& why) {
+bool engine::futex_wait(const volatile std::uint32_t* p, std::uint32_t value, bool exact, long long deadline,
+                        wake& why) {
   const int l = location(p, sizeof *p, *p);
   const look_table::look* const before = me().looks.find(l);
-  const bool may_be_stale = limits_.strict_wait && before != nullptr && before->stale;
+  const bool may_be_stale = limits_.strict_wait && !exact && before != nullptr && before->stale;
   arrive({kind::write, l});
   check_frame(p);
   const int compared = may_be_stale ? visible_store(l, memory_order::relaxed) : memory_.newest(l);

@@ -97,6 +97,7 @@ template <class Component, class Subject, class Wanted>
 using campaigns = std::vector<campaign_result>;
 campaigns judge_queue(const campaign_options&);
 campaigns judge_gate(const campaign_options&);
+campaigns judge_lease(const campaign_options&);
 campaigns judge_bucket(const campaign_options&);
 campaigns judge_breaker(const campaign_options&);
 campaigns judge_flight(const campaign_options&);

@@ -20,10 +20,11 @@ struct judge {
 };
 
 constexpr judge judges[] = {
-    {"bounded_queue", judge_queue},  {"task_gate", judge_gate},
-    {"token_bucket", judge_bucket},  {"circuit_breaker", judge_breaker},
-    {"single_flight", judge_flight}, {"ttl_cache", judge_cache},
-    {"keyed", judge_keyed},          {"batcher", judge_batch},
+    {"bounded_queue", judge_queue},     {"task_gate", judge_gate},
+    {"task_gate", judge_lease},         {"token_bucket", judge_bucket},
+    {"circuit_breaker", judge_breaker}, {"single_flight", judge_flight},
+    {"ttl_cache", judge_cache},         {"keyed", judge_keyed},
+    {"batcher", judge_batch},
 };
 
 struct settings {
