@@ -77,6 +77,11 @@ struct literal_breaker {
       enter(breaker_state::open, now);
     }
   }
+  /// A look at the state; where nothing can move, it does not even tell the time.
+  void look(std::int64_t time) {
+    const bool over = state == breaker_state::open && time - since >= wait;
+    if (over || state == breaker_state::half_open) advance(time);
+  }
   bool admit(std::int64_t time) {
     if (state == breaker_state::forced_open) return false;
     if (state == breaker_state::open && time - since < wait) return false;
@@ -91,6 +96,10 @@ struct literal_breaker {
   bool report(int of, std::int64_t time, weir::call_verdict verdict, bool slow = false) {
     if (of != generation) return false;
     if (state == breaker_state::disabled) return true;
+    if (verdict == weir::call_verdict::success && !slow && quiet(time)) {
+      calls.push_back({latest, false, false});
+      return true;
+    }
     const std::int64_t now = settle(time);
     if (state == breaker_state::half_open) {
       --out;
@@ -104,6 +113,18 @@ struct literal_breaker {
       enter(breaker_state::open, now);
     }
     return true;
+  }
+  /// Whether a good call decides nothing: then it counts where time stands, and does not tell the time.
+  [[nodiscard]] bool quiet(std::int64_t time) const {
+    if (state != breaker_state::closed && state != breaker_state::metrics_only) return false;
+    if (window == kind::time) {
+      const bool told_a_time = latest != std::numeric_limits<std::int64_t>::min();
+      if (!told_a_time || bucket(time, width) > bucket(latest, width)) return false;
+    }
+    if (state == breaker_state::metrics_only || window == kind::run) return true;
+    const seen s = in_window(latest);
+    const std::int64_t least = window == kind::count ? std::min(minimum, size) : minimum;
+    return s.all >= least ? !over(s) : s.failed == 0 && s.slow == 0;
   }
   [[nodiscard]] bool over(const seen& s) const {
     return s.failed * 100 >= percent * s.all || (slow_percent && s.slow * 100 >= *slow_percent * s.all);

@@ -67,12 +67,17 @@ class core_machine final : public machine {
   explicit core_machine(const circuit_breaker_options& options) : core_{options} {}
   void at(time_point now) override { now_ = now; }
   bool permit(const std::string& name) override {
-    const bool granted = core_.admit(now_, ignore_moves).granted;
-    if (granted) permits_[name] = core_.generation();
-    return granted;
+    const auto a = core_.admit(now_, ignore_moves);
+    if (a.granted) permits_[name] = {core_.serial(), now_, a.place};
+    return a.granted;
   }
   void report(const std::string& name, call_verdict verdict) override {
-    if (permits_.at(name) == core_.generation()) core_.record(now_, verdict, false, ignore_moves);
+    const held& p = permits_.at(name);
+    if (core_.counts(p.serial)) core_.find_late(now_, ignore_moves);
+    if (!core_.counts(p.serial)) return;
+    const auto& limit = core_.options().slow;
+    const bool slow = limit && weir::elapsed(p.began, now_) > limit->longer_than;
+    core_.record(now_, verdict, slow, p.place, ignore_moves);
   }
   void move(breaker_state to) override {
     REQUIRE(weir::detail::legal_move(core_.state(), to));
@@ -87,7 +92,12 @@ class core_machine final : public machine {
   static constexpr auto ignore_moves = [](breaker_state, breaker_state) noexcept {};
   circuit_core core_;
   time_point now_;
-  std::map<std::string, std::uint64_t> permits_;
+  struct held {
+    std::uint64_t serial;
+    time_point began;
+    weir::detail::in_flight::place place;
+  };
+  std::map<std::string, held> permits_;
 };
 
 struct row {

@@ -50,6 +50,7 @@ int layer(std::string_view name) {
       {"keyed.hpp", 3},           {"batcher.hpp", 3},
       {"event_bus.hpp", 3},       {"resource_pool.hpp", 3},
       {"pipeline.hpp", 5},        {"weir.hpp", 6}};
+  if (name == "circuit_breaker_options.hpp") return 1;
   if (name == "backoff.hpp" || name == "retry_budget.hpp") return 1;  // the pure cores of retry
   if (name.starts_with("detail/") || name.starts_with("testing/")) return 1;
   if (name.starts_with("policy/")) return 4;
