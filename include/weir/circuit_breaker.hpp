@@ -132,6 +132,7 @@ class basic_circuit_breaker {
   outcome<permit> try_acquire() noexcept {
     // [A] acquire, pairs with [B]: who sees `open` sees when it ends.
     const std::uint64_t word = word_.load(std::memory_order_acquire);
+    if ((word & (state_mask | gated | timed)) == 0) return permit{*this, word, std::nullopt};  // closed
     switch (state_of(word)) {
       case breaker_state::closed:
       case breaker_state::metrics_only:
@@ -430,7 +431,11 @@ class basic_circuit_breaker {
 
   void finish(std::uint64_t word, const std::optional<time_point>& began, detail::in_flight::place place,
               call_verdict verdict) noexcept {
-    if (verdict == call_verdict::success && count_quietly(word, began)) return;
+    if (verdict != call_verdict::success || !count_quietly(word, began)) record(word, began, place, verdict);
+  }
+
+  void record(std::uint64_t word, const std::optional<time_point>& began, detail::in_flight::place place,
+              call_verdict verdict) noexcept {
     if (state_of(word) == breaker_state::disabled) {
       // [relaxed] Only the value is wanted: it has not moved since, or it has.
       if (word_.load(std::memory_order_relaxed) == word) return;

@@ -129,7 +129,8 @@ class circuit_core {
     for (;;) {
       const in_flight::place p = calls_.take_late(t, options_.slow->longer_than);
       if (p == in_flight::none) return;
-      calls_.note(p, add(t, options_.slow->as_failures, true));
+      const bool failed = options_.slow->as_failures;
+      calls_.note(p, {add(t, failed, true), failed});
       if (state_ == breaker_state::closed && must_open()) return enter(breaker_state::open, t, sink);
     }
   }
@@ -173,12 +174,13 @@ class circuit_core {
     if (!records()) return;
     if (verdict == call_verdict::success && !slow && quiet_at(now)) return record_quiet(1);
     const time_point t = settle(now);
-    const auto counted = place == in_flight::none ? std::nullopt : calls_.end(place);
+    const std::optional<in_flight::entry> counted =
+        place == in_flight::none ? std::nullopt : calls_.end(place);
     if (verdict == call_verdict::ignore) return;
     if (!counted) {
       add(t, failed, slow);
-    } else if (failed && !options_.slow->as_failures) {
-      amend(t, *counted);
+    } else if (failed && !counted->failed) {
+      amend(t, counted->ticket);
     }
     if (state_ == breaker_state::closed && must_open()) enter(breaker_state::open, t, sink);
   }

@@ -49,17 +49,21 @@ class in_flight {
     return p;
   }
 
-  /// What the window called the call of `p`, which has been found late.
-  void note(place p, std::uint64_t ticket) noexcept { calls_[p].ticket = ticket; }
+  /// How a call that has been found late stands in the window.
+  struct entry {
+    std::uint64_t ticket;
+    bool failed;
+  };
+  void note(place p, entry found) noexcept { calls_[p].found = found; }
 
-  /// Ends the call of `p`; its ticket if it has been found late.
-  std::optional<std::uint64_t> end(place p) noexcept {
-    const std::optional<std::uint64_t> ticket = calls_[p].ticket;
-    if (!ticket) unlink(p);
+  /// Ends the call of `p`; its entry if it has been found late.
+  std::optional<entry> end(place p) noexcept {
+    const std::optional<entry> found = calls_[p].found;
+    if (!found) unlink(p);
     calls_[p].next = free_;
     free_ = p;
     --out_;
-    return ticket;
+    return found;
   }
 
   /// All places are free.
@@ -75,7 +79,7 @@ class in_flight {
  private:
   struct call {
     time_point began;
-    std::optional<std::uint64_t> ticket = std::nullopt;
+    std::optional<entry> found = std::nullopt;
     place before = none;
     place next = none;
   };

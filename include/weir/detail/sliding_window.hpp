@@ -68,12 +68,11 @@ class last_calls {
     for (std::uint64_t i = skipped; i < n; ++i) add({}, false, false);
   }
 
-  /// The call of `ticket` has failed, if it is still held.
+  /// The call of `ticket`, which was not said to have failed, has, if it is still held.
   void amend(time_point, std::uint64_t ticket) noexcept {
     if (added_ - ticket > totals_.calls) return;
     std::uint8_t& held =
         ring_[static_cast<std::size_t>((next_ + ring_.size() - (added_ - ticket)) % ring_.size())];
-    if ((held & 1u) != 0) return;
     held |= 1u;
     ++totals_.failed;
   }

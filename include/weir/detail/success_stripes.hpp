@@ -16,7 +16,7 @@ namespace weir::inline v0::detail {
 ///
 /// Model       A stripe is a word {serial, count}.  Who counts a success exchanges {its serial, n} for
 ///             {its serial, n + 1}: at that instant the stripe was armed for that serial.  The owner, under
-///             its lock, arms, drains and closes; a closed stripe has a serial that nobody has.
+///             its lock, arms, drains and closes; a closed stripe is full, of nothing.
 /// Invariants  I1  A success is counted under the serial that it comes with, or not at all.
 ///             I2  After close() returns no success is counted until arm().
 ///             I3  What close() and drain() return has been counted before, each success once; all that
@@ -34,7 +34,7 @@ class success_stripes {
 
   /// Counts a success of `serial`; false if its stripe is closed, armed for others or full.
   ///
-  /// Complexity  One exchange, of a line that no other of the first `count` threads writes to.
+  /// Complexity  One exchange, of a line that no other of the first `size` threads writes to.
   [[nodiscard]] bool count(std::uint64_t serial) noexcept {
     std::atomic<std::uint64_t>& word = mine().word;
     std::uint64_t seen = word.load(std::memory_order_relaxed);  // [relaxed] as in armed
@@ -47,7 +47,7 @@ class success_stripes {
     return false;
   }
 
-  /// From now on the stripe of this thread is armed with the others.
+  /// From now on the stripe of this thread is armed with the others.  Precondition: closed.
   void join() noexcept { joined_ |= 1u << index(thread_slot()); }
 
   /// Admits successes of `serial`.  Precondition: closed.
@@ -75,7 +75,7 @@ class success_stripes {
     if (armed_ == 0) return 0;
     std::uint64_t sum = 0;
     // [relaxed] As in count.
-    for_joined([&](stripe& s) { sum += s.word.exchange(0, std::memory_order_relaxed) & most; });
+    for_joined([&](stripe& s) { sum += s.word.exchange(closed, std::memory_order_relaxed) & most; });
     armed_ = 0;
     return sum;
   }
@@ -101,10 +101,11 @@ class success_stripes {
   static constexpr std::size_t size = 8;
   static constexpr int count_bits = 16;
   static constexpr std::uint64_t most = (std::uint64_t{1} << count_bits) - 1;
+  static constexpr std::uint64_t closed = most;
   static constexpr std::uint64_t last_serial = ~std::uint64_t{0} >> count_bits;
 
   struct alignas(64) stripe {
-    std::atomic<std::uint64_t> word{0};
+    std::atomic<std::uint64_t> word{closed};
     event_counter refused;
     event_counter refused_others;  // of threads whose slots are not their own stripe's
   };
