@@ -292,6 +292,22 @@ TEST_CASE("a call that was found slow and failed under other options fails once"
   }
 }
 
+TEST_CASE("a call that was found slow in a window that is gone does not count in the next",
+          "[circuit_breaker][watch]") {
+  manual_clock clock;
+  breaker_type breaker{watching(1), clock.source()};
+  auto p = breaker.try_acquire();
+  clock.advance(6s);
+  static_cast<void>(breaker.state());
+  auto options = watching(1);
+  options.window = weir::count_window{9};
+  breaker.reconfigure(options);
+  std::move(*p).failure();
+  CHECK(breaker.stats().failures == 1);
+  CHECK(breaker.stats().window_calls == 0);
+  CHECK(breaker.stats().window_failed == 0);
+}
+
 TEST_CASE("slow calls and failed ones add up to one rate, if that is asked for", "[circuit_breaker]") {
   for (const bool together : {false, true}) {
     manual_clock clock;

@@ -216,7 +216,10 @@ class circuit_core {
   };
   void reconfigure(prepared& next) noexcept {
     using std::swap;
-    if (!same_shape(options_.window, next.options_.window)) swap(window_, next.window_);
+    if (!same_shape(options_.window, next.options_.window)) {
+      swap(window_, next.window_);
+      calls_.forget_entries();
+    }
     swap(options_, next.options_);
     if (options_.seed) random_ = *options_.seed;
     const bool others_watched = calls_.places() != next.calls_.places();

@@ -17,7 +17,7 @@ namespace weir::inline v0::detail {
 ///             those that are out and have not been found late.  A call that is found late leaves the order
 ///             and keeps its place until it ends.
 /// Invariants  A place belongs to one call, from begin to end.  Calls begin in the order of time.
-/// Complexity  O(1) each, without allocation; clear O(places).
+/// Complexity  O(1) each, without allocation; forget_entries and clear O(places).
 class in_flight {
  public:
   using place = std::uint32_t;
@@ -52,7 +52,7 @@ class in_flight {
   /// How a call that has been found late stands in the window.
   struct entry {
     std::uint64_t ticket;
-    bool failed;
+    bool failed;  // it is not to be amended
   };
   void note(place p, entry found) noexcept { calls_[p].found = found; }
 
@@ -64,6 +64,13 @@ class in_flight {
     free_ = p;
     --out_;
     return found;
+  }
+
+  /// The window that holds the entries is gone: none of them is to be amended.
+  void forget_entries() noexcept {
+    for (call& c : calls_) {
+      if (c.found) c.found->failed = true;
+    }
   }
 
   /// All places are free.
