@@ -34,7 +34,7 @@ struct window_totals {
 
 /// The last `size` calls.
 ///
-/// Complexity  O(1) a call, `size` bytes; n successes at once O(1) where all are good, else O(min(n, size)).
+/// Complexity  O(1) a call, `size` bytes; n successes at once O(min(n, size)), O(1) where all are good.
 class last_calls {
  public:
   explicit last_calls(std::size_t size) : ring_(size) {}
@@ -54,18 +54,16 @@ class last_calls {
   /// As so many calls of add with neither failed nor slow.
   void add_successes(time_point, std::uint64_t n) noexcept {
     const std::uint64_t size = ring_.size();
-    if (totals_.failed == 0 && totals_.slow == 0) {
-      // Every byte of the ring is zero already.
-      totals_.calls = std::min(size, totals_.calls + n);
-      next_ = static_cast<std::size_t>((next_ + n % size) % size);
-      added_ += n;
+    const bool bad_ones = totals_.failed != 0 || totals_.slow != 0;
+    if (bad_ones && n < size) {
+      for (std::uint64_t i = 0; i < n; ++i) add({}, false, false);
       return;
     }
-    // Those that would be pushed out by others of the n leave no trace but where the next one stands.
-    const std::uint64_t skipped = n > size ? n - size : 0;
-    next_ = static_cast<std::size_t>((next_ + skipped % size) % size);
-    added_ += skipped;
-    for (std::uint64_t i = skipped; i < n; ++i) add({}, false, false);
+    // Nothing bad is left: every byte of the ring is zero.
+    if (bad_ones) std::ranges::fill(ring_, std::uint8_t{0});
+    totals_ = {std::min(size, totals_.calls + n), 0, 0};
+    next_ = static_cast<std::size_t>((next_ + n % size) % size);
+    added_ += n;
   }
 
   /// The call of `ticket`, which was not said to have failed, has, if it is still held.
