@@ -199,3 +199,25 @@ TEST_CASE("the numbers of threads that have ended are given to others", "[thread
   for (const int slot : slots) CHECK(slot == slots[0]);
   CHECK(slots[0] < weir::detail::shared_slot);
 }
+
+TEST_CASE("a thread that is ending is counted with those that share a number",
+          "[circuit_breaker][thread_slot]") {
+  manual_clock clock;
+  breaker_type breaker{{}, clock.source()};
+  breaker.force_open();
+  struct asks_at_the_end {
+    breaker_type* breaker;
+    int* slot;
+    ~asks_at_the_end() {
+      *slot = weir::detail::thread_slot();
+      static_cast<void>(breaker->try_acquire());
+    }
+  };
+  int slot = -1;
+  std::jthread{[&] {
+    thread_local const asks_at_the_end last{&breaker, &slot};  // made before the number is taken
+    static_cast<void>(last.breaker->try_acquire());
+  }}.join();
+  CHECK(slot == weir::detail::shared_slot);
+  CHECK(breaker.stats().refused == 2);
+}
