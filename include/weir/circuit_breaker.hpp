@@ -13,10 +13,14 @@
 #include <string>
 #include <type_traits>
 #include <utility>
+#include <variant>
 #include <vector>
 
+#include <weir/circuit_breaker_options.hpp>
 #include <weir/clock.hpp>
 #include <weir/detail/circuit_breaker_core.hpp>
+#include <weir/detail/in_flight.hpp>
+#include <weir/detail/success_stripes.hpp>
 #include <weir/observer.hpp>
 #include <weir/outcome.hpp>
 #include <weir/refusal.hpp>
@@ -74,15 +78,22 @@ struct default_classifier {
 
 /// Refuses calls that are expected to fail, until a few probes have shown otherwise.
 ///
-/// Model          One word {generation, state}; counts and windows (detail/circuit_breaker_core.hpp) under a
-///                lock.  Admission reads the word: closed passes at once, open is refused after one look at
-///                the clock.
+/// Model          One word {serial, what admission must know, state}; counts and windows
+///                (detail/circuit_breaker_core.hpp) under a lock.  Admission reads the word: closed passes at
+///                once, open is refused after one look at the clock.  A success that cannot decide anything
+///                is counted on the line of its thread (detail/success_stripes.hpp); whoever takes the lock
+///                first closes those lines and gives the window what they hold.  They are armed again once
+///                the word stands, if a success still decides nothing.
 /// Invariants     I1  closed opens at the recorded result that reaches a threshold, not before, not after.
 ///                I2  open refuses until its wait is over; half_open admits at most `probes`.
 ///                I3  A result counts in the generation that admitted it, or not at all.
 ///                I4  No lost permit keeps the breaker half_open.
+///                I5  What closing the lines has found stands before what is decided under that lock: it
+///                    was counted while the call that decides was on its way, and all that happens before
+///                    that call is among it.
 /// Ordering       Publishes nothing: a permit orders no memory of the caller.
 /// Thread safety  Every member from any thread, except the destructor.
+/// Memory         Some 1300 bytes and the window: 1 byte a call, or 24 a bucket.
 /// When not to    For one call in many that fails on its own account: classify that as a success.
 template <monotonic_clock Clock = steady_clock, class Observer = no_observer>
   requires refusal_observer<Observer> && transition_observer<Observer, breaker_state>
@@ -93,13 +104,13 @@ class basic_circuit_breaker {
   /// Starts closed.  Throws std::invalid_argument unless the options are as they say.
   explicit basic_circuit_breaker(const circuit_breaker_options& options, Clock clock = {},
                                  Observer observer = {})
-      : core_{seeded(options)}, clock_{std::move(clock)}, observer_{std::move(observer)} {
+      : clock_{std::move(clock)}, observer_{std::move(observer)}, core_{seeded(options)} {
     if constexpr (listens) {
       pending_.reserve(usually_pending);
       told_.reserve(usually_pending);
     }
-    timed_.store(options.slow.has_value(), std::memory_order_relaxed);  // [relaxed] nobody else is here yet
-    word_.store(word_of(core_), std::memory_order_relaxed);             // [relaxed] likewise
+    std::unique_lock lock{mutex_};
+    publish(lock);
   }
 
   explicit basic_circuit_breaker()
@@ -114,19 +125,22 @@ class basic_circuit_breaker {
   /// Admits one call, or refuses it with `circuit_open`.
   ///
   /// \return     A permit to report the result with; dropped, it reports `ignore`.  The refusal says when the
-  ///             next probe may pass; zero where nothing is known (half_open, forced_open).
+  ///             next probe may pass, on a ramp when every call will; zero where nothing is known (half_open,
+  ///             forced_open).
   /// Complexity  closed: one load, and the clock if slow calls are judged.  open: one load and the clock.
-  /// Blocking    Never waits; half_open holds one short lock.
+  /// Blocking    Never waits; half_open, a ramp and `slow.watched` hold one short lock.
   outcome<permit> try_acquire() noexcept {
     // [A] acquire, pairs with [B]: who sees `open` sees when it ends.
     const std::uint64_t word = word_.load(std::memory_order_acquire);
+    if ((word & (state_mask | gated | timed)) == 0) return permit{*this, word, std::nullopt};  // closed
     switch (state_of(word)) {
       case breaker_state::closed:
       case breaker_state::metrics_only:
-        // [relaxed] A call that began before slow calls were judged is not judged.
-        return issue(word, timed_.load(std::memory_order_relaxed));
+        if ((word & gated) != 0) break;
+        // A call that began before slow calls were judged is not judged.
+        return permit{*this, word, (word & timed) != 0 ? std::optional{clock_.now()} : std::nullopt};
       case breaker_state::disabled:
-        return issue(word, false);
+        return permit{*this, word, std::nullopt};
       case breaker_state::forced_open:
         return refuse({refusal_reason::circuit_open});
       case breaker_state::open: {
@@ -180,16 +194,16 @@ class basic_circuit_breaker {
     return given;
   }
 
-  /// The state at this moment; moves on if the time has come: from open to half_open, and from half_open back
-  /// to open if the probes are lost.
+  /// The state at this moment; moves on if the time has come: from open to half_open, from half_open back to
+  /// open if the probes are lost, from closed to open if watched calls have been out for too long.
   breaker_state state() noexcept { return state_at(clock_.now()); }
 
   /// The same at an instant of the breaker's clock that the caller has read.
   breaker_state state_at(time_point now) noexcept {
     const std::uint64_t word = word_.load(std::memory_order_acquire);  // [A] acquire, pairs with [B]
     const breaker_state seen = state_of(word);
-    const bool may_move =
-        seen == breaker_state::half_open || (seen == breaker_state::open && now >= reopen_at());
+    const bool may_move = seen == breaker_state::half_open || (word & gated) != 0 ||
+                          (seen == breaker_state::open && now >= reopen_at());
     if (!may_move) return seen;
     return locked([&] {
       core_.advance(now, sink());
@@ -208,6 +222,7 @@ class basic_circuit_breaker {
   /// on; permits that are out are not looked for.  What `keyed` asks before it forgets a breaker.
   [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
     const std::lock_guard lock{mutex_};
+    collect(stripes_.drain());
     return !reconfigured_ && core_.is_as_new_at(now);
   }
 
@@ -215,15 +230,12 @@ class basic_circuit_breaker {
   /// open then waits once more.
   /// Exceptions  std::invalid_argument for closed -> half_open and metrics_only -> open, half_open.
   void transition_to(breaker_state to) {
-    const bool legal = locked([&] {
-      if (!detail::legal_move(core_.state(), to)) return false;
-      core_.move(clock_.now(), to, sink());
-      return true;
-    });
-    if (!legal) {
-      throw std::invalid_argument{"circuit_breaker: state must be one that can follow, got " +
-                                  std::string{to_string(to)}};
-    }
+    move(to, [&] { core_.move(clock_.now(), to, sink()); });
+  }
+
+  /// As transition_to(open), but the first probe passes at `until`; at once if that has passed.
+  void open_until(time_point until) {
+    move(breaker_state::open, [&] { core_.open_until(clock_.now(), until, sink()); });
   }
 
   void force_open() { transition_to(breaker_state::forced_open); }
@@ -234,26 +246,24 @@ class basic_circuit_breaker {
 
   /// Goes on with other options, for everybody at the same instant.
   ///
-  /// The state stays, and so does the wait of an open breaker.  A window of another shape begins empty, one
-  /// of the same shape is judged anew at the next result.  half_open begins anew: probes that are out are
-  /// late.
+  /// The state stays, and so do the wait of an open breaker and a ramp.  A window of another shape begins
+  /// empty, one of the same shape is judged anew at the next result.  half_open begins anew: probes that are
+  /// out are late.  So is every call that is out if `slow.watched` is another.
   /// Exceptions  std::invalid_argument as from the constructor, std::bad_alloc; nothing is then changed.
   void reconfigure(const circuit_breaker_options& options) {
     detail::circuit_core::prepared next{seeded(options)};
     locked([&] {
       core_.reconfigure(next);
       reconfigured_ = true;
-      // [relaxed] as in try_acquire.
-      timed_.store(options.slow.has_value(), std::memory_order_relaxed);
     });
   }
 
   [[nodiscard]] circuit_breaker_stats stats() const noexcept {
     const std::lock_guard lock{mutex_};
+    collect(stripes_.drain());
     circuit_breaker_stats s = counts_;
-    const detail::window_totals seen = core_.totals(clock_.now());
-    s.late = late_.value();
-    s.refused = refused_.value();
+    const detail::window_totals seen = core_.totals_at(clock_.now());
+    s.refused = stripes_.refusals();
     s.state = core_.state();
     s.window_calls = seen.calls;
     s.window_failed = seen.failed;
@@ -270,11 +280,23 @@ class basic_circuit_breaker {
     breaker_state to;
   };
 
-  /// {generation, state}.  61 bits of generation do not come round.
+  // The word, from its lowest bit: the state, what admission must know, the serial.  58 bits of serial do not
+  // come round.
+  static constexpr std::uint64_t state_mask = 7;
+  static constexpr std::uint64_t timed = 8;   // slow calls are judged: admission looks at the clock
+  static constexpr std::uint64_t dated = 16;  // the window is one of time: a success looks at the clock
+  static constexpr std::uint64_t gated = 32;  // admission takes the lock
+  static constexpr int flag_bits = 6;
+
   static std::uint64_t word_of(const detail::circuit_core& core) noexcept {
-    return core.generation() << 3 | static_cast<std::uint64_t>(core.state());
+    return core.serial() << flag_bits | (core.gated() ? gated : 0) |
+           (std::holds_alternative<time_window>(core.options().window) ? dated : 0) |
+           (core.options().slow ? timed : 0) | static_cast<std::uint64_t>(core.state());
   }
-  static breaker_state state_of(std::uint64_t word) noexcept { return static_cast<breaker_state>(word & 7); }
+  static breaker_state state_of(std::uint64_t word) noexcept {
+    return static_cast<breaker_state>(word & state_mask);
+  }
+  static std::uint64_t serial_of(std::uint64_t word) noexcept { return word >> flag_bits; }
 
   static circuit_breaker_options seeded(circuit_breaker_options options) {
     if (!options.seed && options.open_for_jitter > 0.0) options.seed = std::random_device{}();
@@ -286,12 +308,8 @@ class basic_circuit_breaker {
     return time_point{duration{reopen_at_.load(std::memory_order_relaxed)}};
   }
 
-  outcome<permit> issue(std::uint64_t word, bool timed) noexcept {
-    return permit{*this, word, timed ? std::optional{clock_.now()} : std::nullopt};
-  }
-
   refusal refuse(refusal why) noexcept {
-    refused_.add();
+    stripes_.refuse();
     observer_.on_refused(why);
     return why;
   }
@@ -306,7 +324,29 @@ class basic_circuit_breaker {
       return a;
     });
     if (!answer.granted) return refuse(answer.why);
-    return permit{*this, word, now};
+    const bool judged = state_of(word) == breaker_state::half_open || (word & timed) != 0;
+    return permit{*this, word, judged ? std::optional{now} : std::nullopt, answer.place};
+  }
+
+  /// f() under the lock if a hand may move the breaker to `to`.
+  template <class F>
+  void move(breaker_state to, F&& f) {
+    const bool legal = locked([&] {
+      if (!detail::legal_move(core_.state(), to)) return false;
+      f();
+      return true;
+    });
+    if (!legal) {
+      throw std::invalid_argument{"circuit_breaker: state must be one that can follow, got " +
+                                  std::string{to_string(to)}};
+    }
+  }
+
+  /// Under the lock: what the stripes have held, which is where the core stands.
+  void collect(std::uint64_t successes) const noexcept {
+    if (successes == 0) return;
+    counts_.successes += successes;
+    core_.record_quiet(successes);
   }
 
   /// What `core_` calls for each move, under the lock.
@@ -323,10 +363,12 @@ class basic_circuit_breaker {
     };
   }
 
-  /// f() under the lock; then the word is published and the observer told, in order, outside of it.
+  /// f() under the lock, with every success in the window that was counted until then; then the word is
+  /// published and the observer told, in order, outside of it.
   template <class F>
   auto locked(F&& f) noexcept {
     std::unique_lock lock{mutex_};
+    collect(stripes_.close());
     if constexpr (std::is_void_v<std::invoke_result_t<F>>) {
       f();
       publish(lock);
@@ -340,11 +382,17 @@ class basic_circuit_breaker {
   void publish(std::unique_lock<std::mutex>& lock) noexcept {
     // [relaxed] Published by [B].
     reopen_at_.store(core_.reopen_at().time_since_epoch().count(), std::memory_order_relaxed);
+    // [C] release: who reads either comes to the stripes after they were closed, see count_quietly.
+    quiet_until_.store(core_.quiet_until().time_since_epoch().count(), std::memory_order_release);
+    if (core_.options().slow) {
+      slow_after_.store(core_.options().slow->longer_than.count(), std::memory_order_release);
+    }
     const std::uint64_t word = word_of(core_);
     // [relaxed] Only the holder of the lock writes the word.
     if (word != word_.load(std::memory_order_relaxed)) {
       word_.store(word, std::memory_order_release);  // [B] release, pairs with [A]
     }
+    if (core_.quiet()) stripes_.arm(core_.serial());
     if constexpr (listens) {
       // One thread at a time reports; what others add meanwhile it reports too.
       if (reporting_) return;
@@ -360,19 +408,47 @@ class basic_circuit_breaker {
     }
   }
 
-  void finish(std::uint64_t word, const std::optional<time_point>& began, call_verdict verdict) noexcept {
-    // [relaxed] Compared again under the lock.
-    if (word_.load(std::memory_order_relaxed) != word) {
-      late_.add();
-      return;
+  /// Counts a success without the lock if it is sure to decide nothing; false: it may, nothing is counted.
+  ///
+  /// That its stripe is armed for the permit's serial at the instant of the exchange says all but the time:
+  /// the generation and the options are those of the permit, and a success is quiet.  The permit has read
+  /// the word [A], so it finds `quiet_until_` and `slow_after_` as they were for this serial or newer.
+  /// slow_after_ is the same as long as the serial is.  A `quiet_until_` of an earlier bucket only says no;
+  /// or the instant is earlier still, and counts where time stands by now.
+  bool count_quietly(std::uint64_t word, const std::optional<time_point>& began) noexcept {
+    if ((word & (dated | timed)) != 0) {
+      if (!stripes_.armed(serial_of(word))) return false;
+      const time_point now = clock_.now();
+      // [D] acquire, pairs with [C]: what is newer than the stripe was seen to be was stored after the stripe
+      // had been closed, so that the success stands behind that.
+      if ((word & dated) != 0 && now >= time_point{duration{quiet_until_.load(std::memory_order_acquire)}}) {
+        return false;
+      }
+      if (began && elapsed(*began, now) > duration{slow_after_.load(std::memory_order_acquire)}) return false;
     }
-    if (state_of(word) == breaker_state::disabled) return;
+    return stripes_.count(serial_of(word));
+  }
+
+  void finish(std::uint64_t word, const std::optional<time_point>& began, detail::in_flight::place place,
+              call_verdict verdict) noexcept {
+    if (verdict != call_verdict::success || !count_quietly(word, began)) record(word, began, place, verdict);
+  }
+
+  void record(std::uint64_t word, const std::optional<time_point>& began, detail::in_flight::place place,
+              call_verdict verdict) noexcept {
+    if (state_of(word) == breaker_state::disabled) {
+      // [relaxed] Only the value is wanted: it has not moved since, or it has.
+      if (word_.load(std::memory_order_relaxed) == word) return;
+    }
     locked([&] {
-      if (word_of(core_) != word) {
-        late_.add();
+      if (verdict == call_verdict::success) stripes_.join();
+      const time_point now = clock_.now();
+      if (core_.counts(serial_of(word))) core_.find_late(now, sink());
+      if (!core_.counts(serial_of(word))) {
+        ++counts_.late;
         return;
       }
-      const time_point now = clock_.now();
+      if (core_.state() == breaker_state::disabled) return;
       const auto& slow_calls = core_.options().slow;
       const bool slow = slow_calls && began && elapsed(*began, now) > slow_calls->longer_than;
       if (verdict == call_verdict::ignore) {
@@ -381,7 +457,7 @@ class basic_circuit_breaker {
         ++(verdict == call_verdict::success ? counts_.successes : counts_.failures);
         counts_.slow += slow ? 1 : 0;
       }
-      core_.record(now, verdict, slow, sink());
+      core_.record(now, verdict, slow, place, sink());
     });
   }
 
@@ -394,21 +470,22 @@ class basic_circuit_breaker {
     }
   }
 
+  // Read by everybody, written under the lock.
   alignas(64) std::atomic<std::uint64_t> word_{0};
-  std::atomic<duration::rep> reopen_at_{0};  // ns; when an open breaker admits its first probe
-  std::atomic<bool> timed_{false};           // slow calls are judged
-
-  mutable std::mutex mutex_;
-  mutable detail::circuit_core core_;  // guarded by mutex_; reading ages it
-  bool reconfigured_ = false;          // guarded by mutex_
-  circuit_breaker_stats counts_;       // guarded by mutex_; those that are counted there
-  std::vector<event> pending_;         // guarded by mutex_; moves not reported yet
-  std::vector<event> told_;            // of whoever has set reporting_
-  bool reporting_ = false;             // guarded by mutex_
-  event_counter late_;
-  event_counter refused_;
+  std::atomic<duration::rep> reopen_at_{0};    // ns; when an open breaker admits its first probe
+  std::atomic<duration::rep> quiet_until_{0};  // ns; the end of the current bucket
+  std::atomic<duration::rep> slow_after_{0};   // ns; slow.longer_than
   [[no_unique_address]] Clock clock_;
   [[no_unique_address]] Observer observer_;
+
+  mutable detail::success_stripes stripes_;
+  mutable std::mutex mutex_;
+  mutable detail::circuit_core core_;     // guarded by mutex_; what the stripes held comes in late
+  mutable circuit_breaker_stats counts_;  // guarded by mutex_; those that are counted there
+  bool reconfigured_ = false;             // guarded by mutex_
+  bool reporting_ = false;                // guarded by mutex_
+  std::vector<event> pending_;            // guarded by mutex_; moves not reported yet
+  std::vector<event> told_;               // of whoever has set reporting_
 };
 
 /// The right to one call.  Exactly one verb ends it; destroyed before, it counts as ignored.
@@ -420,13 +497,17 @@ template <monotonic_clock Clock, class Observer>
 class [[nodiscard]] basic_circuit_breaker<Clock, Observer>::permit {
  public:
   permit(permit&& other) noexcept
-      : breaker_{std::exchange(other.breaker_, nullptr)}, word_{other.word_}, began_{other.began_} {}
+      : breaker_{std::exchange(other.breaker_, nullptr)},
+        word_{other.word_},
+        began_{other.began_},
+        place_{other.place_} {}
   permit& operator=(permit&& other) noexcept {
     if (this != &other) {
       end(call_verdict::ignore);
       breaker_ = std::exchange(other.breaker_, nullptr);
       word_ = other.word_;
       began_ = other.began_;
+      place_ = other.place_;
     }
     return *this;
   }
@@ -443,16 +524,19 @@ class [[nodiscard]] basic_circuit_breaker<Clock, Observer>::permit {
 
  private:
   friend basic_circuit_breaker;
-  permit(basic_circuit_breaker& breaker, std::uint64_t word, std::optional<time_point> began) noexcept
-      : breaker_{&breaker}, word_{word}, began_{began} {}
+  permit(basic_circuit_breaker& breaker, std::uint64_t word, std::optional<time_point> began,
+         detail::in_flight::place place = detail::in_flight::none) noexcept
+      : breaker_{&breaker}, word_{word}, began_{began}, place_{place} {}
 
   void end(call_verdict verdict) noexcept {
-    if (auto* const breaker = std::exchange(breaker_, nullptr)) breaker->finish(word_, began_, verdict);
+    if (auto* const breaker = std::exchange(breaker_, nullptr))
+      breaker->finish(word_, began_, place_, verdict);
   }
 
   basic_circuit_breaker* breaker_;
   std::uint64_t word_;  // of the moment it was issued
   std::optional<time_point> began_;
+  detail::in_flight::place place_;
 };
 
 using circuit_breaker = basic_circuit_breaker<>;

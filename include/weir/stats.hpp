@@ -25,6 +25,12 @@ class event_counter {
     count_.fetch_add(n, std::memory_order_relaxed);
   }
 
+  /// The same from the only thread that adds to this counter; a thread may follow another that has ended.
+  void add_alone(std::uint64_t n = 1) noexcept {
+    // [relaxed] As above; nobody else writes between the two, and who wrote before happens before.
+    count_.store(count_.load(std::memory_order_relaxed) + n, std::memory_order_relaxed);
+  }
+
   [[nodiscard]] std::uint64_t value() const noexcept {
     // [relaxed] A reader wants some recent value, nothing that came before it.
     return count_.load(std::memory_order_relaxed);

@@ -87,7 +87,7 @@ TEST_CASE("every state is that of the literal breaker", "[circuit_breaker][model
           break;
         }
         default:
-          model.advance(now);
+          model.look(now);
           same = same && breaker.state() == model.state;
       }
       same = same && breaker.state_approx() == model.state;

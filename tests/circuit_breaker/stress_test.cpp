@@ -154,3 +154,121 @@ TEST_CASE("every call admitted is accounted for, and every move follows from the
   CHECK(in_order);
   CHECK(now == breaker.state_approx());
 }
+
+TEST_CASE("options change while eight threads call: none is torn, every call is accounted for",
+          "[circuit_breaker][stress]") {
+  constexpr std::size_t callers = 8;
+  constexpr std::uint64_t calls = 4'000;
+  manual_clock clock;
+  breaker_type breaker{{}, clock.source()};
+  // Each of them can be told from the others by what it never does.
+  const std::array<weir::circuit_breaker_options, 5> settings{{
+      {.window = weir::count_window{50}, .failure_rate = {60}, .open_for = 1us},
+      {.window = weir::time_window{1ms, 4},
+       .failure_rate = {60},
+       .minimum_calls = 5,
+       .open_for = 1us,
+       .probes = 2},
+      {.window = weir::consecutive_failures{4}, .open_for = 1us, .ramp = 5us},
+      {.window = weir::count_window{7},
+       .slow = weir::slow_calls{1us, {90}},
+       .minimum_calls = 3,
+       .open_for = 1us},
+      {.window = weir::time_window{1ms, 2},
+       .slow = weir::slow_calls{.longer_than = 2us, .as_failures = true, .watched = 3},
+       .open_for = 1us},
+  }};
+  std::atomic<bool> over{false};
+  std::atomic<std::uint64_t> admitted{0};
+  std::atomic<std::uint64_t> refused{0};
+  {
+    std::jthread changing{[&] {
+      for (std::size_t i = 0; !over.load(); ++i) {
+        breaker.reconfigure(settings[i % settings.size()]);
+        if (i % 7 == 0) breaker.metrics_only();
+        if (i % 7 == 3) breaker.reset();
+        static_cast<void>(breaker.stats());
+        std::this_thread::yield();
+      }
+    }};
+    std::vector<std::jthread> workers;
+    for (std::size_t t = 0; t < callers; ++t) {
+      workers.emplace_back([&, t] {
+        std::minstd_rand random{static_cast<unsigned>(t) + 1};
+        std::uint64_t mine = 0;
+        for (std::uint64_t i = 0; i < calls; ++i) {
+          if (auto p = breaker.try_acquire()) {
+            ++mine;
+            if (i % 16 == 0) clock.advance(1us);
+            const auto dice = random() % 10;
+            std::move(*p).report(dice < 2   ? call_verdict::failure
+                                 : dice < 9 ? call_verdict::success
+                                            : call_verdict::ignore);
+          } else {
+            clock.advance(100ns);
+          }
+        }
+        admitted += mine;
+        refused += calls - mine;
+      });
+    }
+    for (std::jthread& w : workers) w.join();
+    over = true;
+  }
+  breaker.reconfigure(settings[0]);
+  breaker.reset();
+  const auto s = breaker.stats();
+  CHECK(s.successes + s.failures + s.ignored + s.late == admitted);
+  CHECK(s.refused == refused);
+  // Wholly by the last options, a window of 50 calls from here.
+  for (int i = 0; i < 49; ++i) {
+    std::move(*breaker.try_acquire()).report(i < 30 ? call_verdict::success : call_verdict::failure);
+  }
+  CHECK(breaker.stats().window_calls == 49);
+  CHECK(breaker.stats().window_failed == 19);
+}
+
+TEST_CASE("successes of many threads are all in the counts, whoever looks meanwhile",
+          "[circuit_breaker][stress]") {
+  constexpr std::size_t callers = 12;  // more than there are lines
+  constexpr std::uint64_t calls = 5'000;
+  manual_clock clock;
+  breaker_type breaker{{.window = weir::count_window{1'000'000}, .failure_rate = {100}}, clock.source()};
+  bool grows = true;
+  {
+    std::vector<std::jthread> workers;
+    for (std::size_t t = 0; t < callers; ++t) {
+      workers.emplace_back([&, t] {
+        for (std::uint64_t i = 0; i < calls; ++i) {
+          auto p = breaker.try_acquire();
+          std::move(*p).report(t == 0 && i % 100 == 0 ? call_verdict::failure : call_verdict::success);
+        }
+      });
+    }
+    std::uint64_t last = 0;
+    while (last < callers * calls && grows) {
+      const auto s = breaker.stats();
+      grows = s.window_calls >= last && s.window_calls == s.successes + s.failures;
+      last = s.window_calls;
+    }
+  }
+  CHECK(grows);
+  CHECK(breaker.stats().failures == calls / 100);
+  CHECK(breaker.stats().successes == callers * calls - calls / 100);
+}
+
+TEST_CASE("refusals are all in the counts, of threads that come and go and of more than there are lines",
+          "[circuit_breaker][stress]") {
+  manual_clock clock;
+  breaker_type breaker{{}, clock.source()};
+  breaker.force_open();
+  for (int round = 0; round < 20; ++round) {
+    std::vector<std::jthread> workers;
+    for (int t = 0; t < 12; ++t) {
+      workers.emplace_back([&] {
+        for (int i = 0; i < 100; ++i) static_cast<void>(breaker.try_acquire());
+      });
+    }
+  }
+  CHECK(breaker.stats().refused == 20u * 12 * 100);
+}

@@ -41,6 +41,8 @@ duration wait_of(breaker_type& breaker) {
   return p.error().retry_after.value_or(duration::max());
 }
 
+constexpr auto no_place = weir::detail::in_flight::none;
+
 bool as_new(const breaker_type& breaker, const manual_clock& clock) {
   return breaker.is_as_new_at(clock.now());
 }
@@ -175,7 +177,7 @@ TEST_CASE("a probe that is slow is no success, one that is not is", "[circuit_br
     core.move({}, breaker_state::half_open, nobody);
     REQUIRE(core.admit({}, nobody).granted);
     CHECK(core.admit({}, nobody).why.reason == refusal_reason::circuit_open);
-    core.record({}, weir::call_verdict::success, true, nobody);
+    core.record({}, weir::call_verdict::success, true, no_place, nobody);
     CHECK(core.state() == breaker_state::open);
     CHECK(core.admit({}, nobody).why.reason == refusal_reason::circuit_open);
   }
@@ -335,15 +337,15 @@ TEST_CASE("the core lets nobody pass and records nothing where a hand has put it
   weir::detail::circuit_core core{{.window = weir::count_window{2}}};
   core.move({}, breaker_state::disabled, nobody);
   CHECK(core.admit({}, nobody).granted);
-  core.record({}, weir::call_verdict::failure, false, nobody);
-  CHECK(core.totals({}).calls == 0);
+  core.record({}, weir::call_verdict::failure, false, no_place, nobody);
+  CHECK(core.totals_at({}).calls == 0);
   core.move({}, breaker_state::forced_open, nobody);
   CHECK_FALSE(core.admit({}, nobody).granted);
-  core.record({}, weir::call_verdict::failure, false, nobody);
-  CHECK(core.totals({}).calls == 0);
+  core.record({}, weir::call_verdict::failure, false, no_place, nobody);
+  CHECK(core.totals_at({}).calls == 0);
   core.move({}, breaker_state::metrics_only, nobody);
-  core.record({}, weir::call_verdict::failure, false, nobody);
-  CHECK(core.totals({}).calls == 1);
+  core.record({}, weir::call_verdict::failure, false, no_place, nobody);
+  CHECK(core.totals_at({}).calls == 1);
 }
 
 TEST_CASE("a slow probe is a good one to a core that does not judge slowness", "[circuit_breaker]") {
@@ -352,6 +354,6 @@ TEST_CASE("a slow probe is a good one to a core that does not judge slowness", "
   core.move({}, breaker_state::disabled, nobody);
   core.move({}, breaker_state::half_open, nobody);
   REQUIRE(core.admit({}, nobody).granted);
-  core.record({}, weir::call_verdict::success, true, nobody);
+  core.record({}, weir::call_verdict::success, true, no_place, nobody);
   CHECK(core.state() == breaker_state::closed);
 }

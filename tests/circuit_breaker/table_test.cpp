@@ -20,6 +20,7 @@ using weir::circuit_breaker_options;
 using weir::duration;
 using weir::time_point;
 using weir::detail::circuit_core;
+using weir::detail::window_totals;
 using weir::testing::manual_clock;
 
 namespace {
@@ -27,6 +28,7 @@ namespace {
 constexpr auto closed = breaker_state::closed;
 constexpr auto open = breaker_state::open;
 constexpr auto half_open = breaker_state::half_open;
+using counts = window_totals;  // calls, failed, slow
 
 /// What a script drives.
 class machine {
@@ -37,6 +39,7 @@ class machine {
   virtual void report(const std::string& name, call_verdict verdict) = 0;
   virtual void move(breaker_state to) = 0;
   virtual breaker_state state() = 0;
+  virtual window_totals totals() = 0;
 };
 
 class shell_machine final : public machine {
@@ -54,6 +57,10 @@ class shell_machine final : public machine {
   }
   void move(breaker_state to) override { breaker_.transition_to(to); }
   breaker_state state() override { return breaker_.state(); }
+  window_totals totals() override {
+    const auto s = breaker_.stats();
+    return {s.window_calls, s.window_failed, s.window_slow};
+  }
 
  private:
   using breaker_type = basic_circuit_breaker<manual_clock::view>;
@@ -67,12 +74,17 @@ class core_machine final : public machine {
   explicit core_machine(const circuit_breaker_options& options) : core_{options} {}
   void at(time_point now) override { now_ = now; }
   bool permit(const std::string& name) override {
-    const bool granted = core_.admit(now_, ignore_moves).granted;
-    if (granted) permits_[name] = core_.generation();
-    return granted;
+    const auto a = core_.admit(now_, ignore_moves);
+    if (a.granted) permits_[name] = {core_.serial(), now_, a.place};
+    return a.granted;
   }
   void report(const std::string& name, call_verdict verdict) override {
-    if (permits_.at(name) == core_.generation()) core_.record(now_, verdict, false, ignore_moves);
+    const held& p = permits_.at(name);
+    if (core_.counts(p.serial)) core_.find_late(now_, ignore_moves);
+    if (!core_.counts(p.serial)) return;
+    const auto& limit = core_.options().slow;
+    const bool slow = limit && weir::elapsed(p.began, now_) > limit->longer_than;
+    core_.record(now_, verdict, slow, p.place, ignore_moves);
   }
   void move(breaker_state to) override {
     REQUIRE(weir::detail::legal_move(core_.state(), to));
@@ -82,19 +94,26 @@ class core_machine final : public machine {
     core_.advance(now_, ignore_moves);
     return core_.state();
   }
+  window_totals totals() override { return core_.totals_at(now_); }
 
  private:
   static constexpr auto ignore_moves = [](breaker_state, breaker_state) noexcept {};
   circuit_core core_;
   time_point now_;
-  std::map<std::string, std::uint64_t> permits_;
+  struct held {
+    std::uint64_t serial;
+    time_point began;
+    weir::detail::in_flight::place place;
+  };
+  std::map<std::string, held> permits_;
 };
 
 struct row {
   duration at;
-  std::string ops;  // S F; permit:x ok:x err:x ign:x; to:open
+  std::string ops;  // S F; permit:x ok:x err:x ign:x; to:open to:closed
   std::optional<breaker_state> state = std::nullopt;
-  std::optional<bool> granted = std::nullopt;  // what every permit of the row gets
+  std::optional<bool> granted = std::nullopt;          // what every permit of the row gets
+  std::optional<window_totals> totals = std::nullopt;  // of the window, after the row
 };
 
 struct script {
@@ -183,18 +202,85 @@ const std::vector<script> scripts{
       {23s, "F F", open},
       {27999ms, "permit:a", {}, false},
       {28s, "permit:a", {}, true}}},
-    {"CB-14 failures in a row",
+    {"CB-14 failures in a row, with the counts",
      {.window = weir::consecutive_failures{6}, .open_for = 60s},
-     {{0s, "F F F F F", closed},
-      {0s, "S", closed},
-      {0s, "F", closed},
-      {0s, "F F F F F", open},
-      {59999ms, "permit:x", open, false},
-      {60999ms, "", half_open},
-      {60999ms, "F", open},
-      {120998ms, "", open},
-      {121s, "", half_open},
-      {121s, "S", closed}}},
+     {{0s, "F F F F F", closed, {}, counts{5, 5, 0}},
+      {0s, "S", closed, {}, counts{6, 5, 0}},
+      {0s, "F", closed, {}, counts{7, 6, 0}},
+      {0s, "F F F F F", open, {}, counts{0, 0, 0}},
+      {59999ms, "permit:x", open, false, counts{0, 0, 0}},
+      {60999ms, "", half_open, {}, counts{0, 0, 0}},
+      {60999ms, "F", open, {}, counts{0, 0, 0}},
+      {120998ms, "", open, {}, counts{0, 0, 0}},
+      {121s, "", half_open, {}, counts{0, 0, 0}},
+      {121s, "S", closed, {}, counts{0, 0, 0}}}},
+    {"CB-16 a result from before the counts were cleared is dropped",
+     {.window = weir::consecutive_failures{6}, .probes = 3},
+     {{29s, "S permit:a", closed, true, counts{1, 0, 0}},
+      {30500ms, "to:closed", closed, {}, counts{0, 0, 0}},
+      {31s, "ok:a", closed, {}, counts{0, 0, 0}}}},
+    {"WIN-01 a window of 4 calls",
+     {.window = weir::count_window{4}, .failure_rate = {100}, .minimum_calls = 4},
+     {{0s, "F", closed, {}, counts{1, 1, 0}},
+      {0s, "S", closed, {}, counts{2, 1, 0}},
+      {0s, "S", closed, {}, counts{3, 1, 0}},
+      {0s, "S", closed, {}, counts{4, 1, 0}},
+      {0s, "S", closed, {}, counts{4, 0, 0}}}},
+    {"WIN-02 slow calls, well and badly",
+     {.window = weir::count_window{5}, .failure_rate = {100}, .slow = weir::slow_calls{9s, {100}}},
+     {{0s, "permit:a permit:b", closed, true},
+      {10s, "ok:a err:b", closed, {}, counts{2, 1, 2}},
+      {10s, "permit:c permit:d permit:e", closed, true},
+      {10100ms, "ok:c ok:d ok:e", closed, {}, counts{5, 1, 2}}}},
+    {"WIN-04 a window of time empties without new calls",
+     {.window = weir::time_window{5s, 5}, .minimum_calls = 10},
+     {{0s, "F", {}, {}, counts{1, 1, 0}},
+      {100ms, "S", {}, {}, counts{2, 1, 0}},
+      {800ms, "F", {}, {}, counts{3, 2, 0}},
+      {4800ms, "", {}, {}, counts{3, 2, 0}},
+      {5800ms, "", {}, {}, counts{0, 0, 0}},
+      {5900ms, "S", {}, {}, counts{1, 0, 0}},
+      {10900ms, "S", {}, {}, counts{1, 0, 0}}}},
+    {"WIN-05 reading does not evict when the clock is behind",
+     {.window = weir::time_window{10s}, .minimum_calls = 20},
+     {{10s, "S S S S S S S S S S", {}, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}},
+      {8s, "", closed, {}, counts{10, 0, 0}}}},
+    {"WIN-07 a bucket leaves when the length of the window has passed since it began",
+     {.window = weir::time_window{10s}, .failure_rate = {100}},
+     {{0s, "F S"},
+      {2s, "", {}, {}, counts{2, 1, 0}},
+      {2s, "F S"},
+      {4s, "", {}, {}, counts{4, 2, 0}},
+      {4s, "S S"},
+      {6s, "", {}, {}, counts{6, 2, 0}},
+      {6s, "S S"},
+      {8s, "", {}, {}, counts{8, 2, 0}},
+      {8s, "S S"},
+      {10s, "", {}, {}, counts{8, 1, 0}},
+      {12s, "", {}, {}, counts{6, 0, 0}}}},
+    {"WIN-08 one success a second leaves one a second",
+     {.window = weir::time_window{10s}},
+     {{0s, "S"},
+      {1s, "S"},
+      {2s, "S"},
+      {3s, "S"},
+      {4s, "S"},
+      {5s, "S"},
+      {6s, "S"},
+      {7s, "S"},
+      {8s, "S"},
+      {9s, "S"},
+      {10s, "", {}, {}, counts{9, 0, 0}},
+      {11s, "", {}, {}, counts{8, 0, 0}}}},
     {"regression: a threshold of 100 % is reached by 100 %",
      {.window = weir::count_window{3}, .failure_rate = {1, 1}},
      {{0s, "F F", closed}, {0s, "F", open}}},
@@ -226,7 +312,7 @@ void run(const script& s, machine& m) {
       } else if (verb == "permit") {
         CHECK(m.permit(name) == r.granted.value_or(true));
       } else if (verb == "to") {
-        m.move(open);
+        m.move(name == "open" ? open : closed);
       } else {
         m.report(name, verb == "ok"    ? call_verdict::success
                        : verb == "err" ? call_verdict::failure
@@ -234,6 +320,7 @@ void run(const script& s, machine& m) {
       }
     }
     if (r.state) CHECK(weir::to_string(m.state()) == weir::to_string(*r.state));
+    if (r.totals) CHECK(m.totals() == *r.totals);
   }
 }
 

@@ -89,6 +89,30 @@ TEST_CASE("one success a second leaves one a second", "[circuit_breaker][window]
   CHECK(window.totals(time_point{11s}).calls == 8);
 }
 
+TEST_CASE("many successes at once are as many one by one", "[circuit_breaker][window]") {
+  for (std::size_t before = 0; before < 9; ++before) {
+    for (std::uint64_t many = 0; many < 12; ++many) {
+      for (int after = 0; after < 7; ++after) {
+        INFO(before << " calls, " << many << " successes, " << after << " calls");
+        last_calls at_once{4}, one_by_one{4};
+        for (std::size_t i = 0; i < before; ++i) {
+          at_once.add({}, i % 2 == 0, i % 3 == 0);
+          one_by_one.add({}, i % 2 == 0, i % 3 == 0);
+        }
+        at_once.add_successes({}, many);
+        for (std::uint64_t i = 0; i < many; ++i) one_by_one.add({}, false, false);
+        for (int i = 0; i < after; ++i) CHECK(at_once.add({}, true, true) == one_by_one.add({}, true, true));
+        CHECK(at_once.totals({}) == one_by_one.totals({}));
+        at_once.add({}, false, true);
+        const std::uint64_t last = one_by_one.add({}, false, true);
+        at_once.amend({}, last);
+        one_by_one.amend({}, last);
+        CHECK(at_once.totals({}) == one_by_one.totals({}));
+      }
+    }
+  }
+}
+
 TEST_CASE("a window of one bucket, and instants before the epoch, work", "[circuit_breaker][window]") {
   recent_calls window{1s, 1};
   window.add(time_point{-1ns}, true, false);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Calls, results, lost permits, moves by hand, other options and clocks that step, against the literal
 // breaker.
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <stdexcept>
@@ -32,7 +33,6 @@ struct recorder {
 struct setting {
   weir::circuit_breaker_options options;
   literal_breaker model;
-  duration slow_after{};
 };
 
 setting draw(input& in) {
@@ -62,12 +62,18 @@ setting draw(input& in) {
                                   .probes = small(m.probes)};
   if (m.needed) o.probe_successes = small(*m.needed);
   if (m.max_wait) o.half_open_max_wait = duration{*m.max_wait};
-  const duration slow_after{in.below(20)};
-  if (m.slow_percent) o.slow = weir::slow_calls{slow_after, {small(*m.slow_percent)}};
+  m.slow_after = in.below(20);
+  if (m.slow_percent) {
+    m.one_rate = (extras & 16U) != 0;
+    if ((extras & 32U) != 0) m.watched = in.within<std::int64_t>(1, 4);
+    o.slow = weir::slow_calls{duration{m.slow_after}, {small(*m.slow_percent)}, m.one_rate, small(m.watched)};
+  }
+  if ((extras & 64U) != 0) m.ramp = in.within<std::int64_t>(1, 300);
+  o.ramp = duration{m.ramp};
   if (m.window == kind::count) o.window = weir::count_window{small(m.size)};
   if (m.window == kind::time) o.window = weir::time_window{duration{m.width * m.size}, small(m.size)};
   if (m.window == kind::run) o.window = weir::consecutive_failures{small(m.size)};
-  return {o, m, slow_after};
+  return {o, m};
 }
 
 class game {
@@ -76,6 +82,7 @@ class game {
     breaker_type::permit permit;
     int generation;
     std::optional<std::int64_t> began;
+    int id;
   };
 
  public:
@@ -117,10 +124,7 @@ class game {
         return report();
       case 11: {
         const breaker_state seen = breaker_->state_at(clock_.now);
-        if (model_.state == breaker_state::half_open ||
-            (model_.state == breaker_state::open && now() - model_.since >= model_.wait)) {
-          model_.advance(now());
-        }
+        model_.look(now());
         return expect(seen == model_.state, "the state that is told is the state");
       }
       case 12:
@@ -140,7 +144,9 @@ class game {
   bool admitted(std::optional<duration>& after) {
     const bool yes = model_.admit(now());
     refused_ += yes ? 0U : 1U;
-    after = model_.state == breaker_state::open ? duration{model_.since + model_.wait - now()} : duration{0};
+    after = model_.state == breaker_state::open ? duration{model_.since + model_.wait - now()}
+            : model_.climbing()                 ? duration{model_.climbs_until - model_.latest}
+                                                : duration{0};
     return yes;
   }
 
@@ -161,13 +167,13 @@ class game {
       expect(got.error().retry_after == after, "refused until the next probe");
       return;
     }
-    permits_.push_back({std::move(*got), model_.generation, beginning(before)});
+    permits_.push_back({std::move(*got), model_.generation, beginning(before), model_.admitted});
   }
 
-  void record(int generation, std::optional<std::int64_t> began, call_verdict verdict) {
-    const bool slow = model_.slow_percent && began && now() - *began > setting_.slow_after.count();
+  void record(int generation, std::optional<std::int64_t> began, int id, call_verdict verdict) {
+    const bool slow = model_.slow_percent && began && now() - *began > model_.slow_after;
     const bool bypassed = model_.state == breaker_state::disabled;
-    if (!model_.report(generation, now(), verdict, slow)) {
+    if (!model_.report(generation, now(), verdict, slow, id)) {
       ++late_;
     } else if (!bypassed) {
       ++(verdict == call_verdict::ignore    ? ignored_
@@ -185,7 +191,7 @@ class game {
     const call_verdict verdict = how < 3   ? call_verdict::success
                                  : how < 6 ? call_verdict::failure
                                            : call_verdict::ignore;
-    record(which->generation, which->began, verdict);
+    record(which->generation, which->began, which->id, verdict);
     if (how != 7) std::move(which->permit).report(verdict);
     permits_.erase(which);  // dropped, if it has not been reported on
   }
@@ -196,6 +202,7 @@ class game {
     const bool expected = admitted(after);
     const int generation = model_.generation;
     const auto began = beginning(before);
+    const int id = model_.admitted;
     const int how = in_.below(6);
     const duration takes{in_.below(32)};
     bool ran = false;
@@ -215,17 +222,23 @@ class game {
     }
     expect(ran == expected, "a call is made if it is admitted");
     if (!expected) return;
-    record(generation, began,
+    record(generation, began, id,
            how < 2    ? call_verdict::failure
            : how == 2 ? call_verdict::ignore
                       : call_verdict::success);
   }
 
   void move() {
-    const auto to = static_cast<breaker_state>(in_.below(6));
-    const bool legal = model_.move(to, now());
+    const int which = in_.below(8);
+    const auto to = static_cast<breaker_state>(which);
+    const std::int64_t until = now() + in_.byte() - 64;
+    const bool legal = which < 6 ? model_.move(to, now()) : model_.open_until(until, now());
     try {
-      breaker_->transition_to(to);
+      if (which < 6) {
+        breaker_->transition_to(to);
+      } else {
+        breaker_->open_until(weir::time_point{duration{until}});
+      }
       expect(legal, "a move that there is not is refused");
     } catch (const std::invalid_argument&) {
       expect(!legal, "a move that there is is made");
@@ -236,7 +249,6 @@ class game {
     const setting next = draw(in_);
     breaker_->reconfigure(next.options);
     model_.reconfigure(next.model);
-    setting_.slow_after = next.slow_after;
     reconfigured_ = true;
   }
 
@@ -244,10 +256,10 @@ class game {
     expect(breaker_->state_approx() == model_.state, "the state is that of the reference");
     expect(moves_ == model_.told, "each move is told of once, in order");
     if (!in_.flag()) return;
-    // To look at the counts is to look at the clock, unless it is half_open.
     const auto s = breaker_->stats();
-    const auto in_window =
-        model_.state == breaker_state::half_open ? model_.reported() : model_.in_window(model_.settle(now()));
+    const auto in_window = model_.state == breaker_state::half_open
+                               ? model_.reported()
+                               : model_.in_window(std::max(model_.latest, now()));
     const auto same = [](std::uint64_t a, std::int64_t b) { return a == static_cast<std::uint64_t>(b); };
     expect(s.successes == succeeded_ && s.failures == failed_, "the counts of results are right");
     expect(s.ignored == ignored_ && s.late == late_ && s.slow == slow_, "so are those of the others");

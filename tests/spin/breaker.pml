@@ -6,12 +6,13 @@
  *
  * Abstractions
  *   The lock     What runs under it is one atomic step.
+ *   Successes    Those that can decide nothing take no lock; each is one step too, the exchange that counts it.
  *   Time         Instants are what is left until then, in ticks that saturate at zero.
  *   The window   consecutive_failures{THRESHOLD}, counted where it is judged: in closed.  Slow calls, growing
  *                waits and jitter are left out.
- *   Generation   A number that nobody holds any more may be used again: only equality counts, and 61 bits do
+ *   Generation   A number that nobody holds any more may be used again: only equality counts, and 58 bits do
  *                not come round.  So runs are endless and the states few.  BITS=n counts modulo 2^n instead,
- *                COUNTING=1 without end.
+ *                COUNTING=1 without end.  Other options begin none; the code gives them a number all the same.
  *
  * Variants that are wrong on purpose: NO_GENERATION, RACY_EXPIRY, NO_LEASE, DROP_SILENT, BITS.
  */

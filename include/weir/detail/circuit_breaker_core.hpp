@@ -3,111 +3,19 @@
 
 #include <algorithm>
 #include <cmath>
-#include <cstddef>
 #include <cstdint>
-#include <iterator>
 #include <optional>
-#include <stdexcept>
-#include <string>
-#include <string_view>
 #include <utility>
 #include <variant>
 
+#include <weir/circuit_breaker_options.hpp>
 #include <weir/clock.hpp>
+#include <weir/detail/circuit_breaker_checks.hpp>
+#include <weir/detail/in_flight.hpp>
 #include <weir/detail/sliding_window.hpp>
 #include <weir/refusal.hpp>
 
 namespace weir::inline v0 {
-
-enum class breaker_state : std::uint8_t {
-  closed,        ///< calls pass and are judged
-  open,          ///< calls are refused until the wait is over
-  half_open,     ///< a few probes pass; their results decide
-  forced_open,   ///< calls are refused until somebody says otherwise
-  disabled,      ///< calls pass, nothing is recorded
-  metrics_only,  ///< calls pass and are recorded, never judged
-};
-
-[[nodiscard]] constexpr std::string_view to_string(breaker_state state) noexcept {
-  constexpr std::string_view names[]{"closed",      "open",     "half_open",
-                                     "forced_open", "disabled", "metrics_only"};
-  const auto index = static_cast<std::size_t>(state);
-  return index < std::size(names) ? names[index] : "unknown";
-}
-
-/// What a call says about the health of what it called.
-enum class call_verdict : std::uint8_t { success, failure, ignore };
-
-/// A share above 0 and at most 1, exactly: {50} is 50 %, {1, 3} a third.
-struct fraction {
-  std::uint32_t numerator;
-  std::uint32_t denominator = 100;
-
-  /// part / whole >= this
-  [[nodiscard]] constexpr bool reached(std::uint64_t part, std::uint64_t whole) const noexcept {
-    return part * denominator >= whole * numerator;
-  }
-  friend constexpr bool operator==(const fraction&, const fraction&) noexcept = default;
-};
-
-/// Judges the last `size` calls.
-struct count_window {
-  std::uint32_t size = 100;
-};
-
-/// Judges the calls of the last `length`, which leave it a bucket at a time.
-struct time_window {
-  duration length;             ///< positive, a multiple of `buckets` nanoseconds
-  std::uint32_t buckets = 10;  ///< positive
-};
-
-/// Opens at `count` failures in a row; rates and `minimum_calls` are not looked at.
-struct consecutive_failures {
-  std::uint32_t count = 5;
-};
-
-/// Calls that took longer than `longer_than`, well or badly, as a second signal.
-struct slow_calls {
-  duration longer_than;
-  fraction rate = {100};
-};
-
-struct circuit_breaker_options {
-  std::variant<count_window, time_window, consecutive_failures> window = count_window{};
-
-  /// Opens when at least this share of the calls in the window has failed.
-  fraction failure_rate = {50};
-
-  /// Opens on slow calls too, if given: at least the share `rate` took longer than `longer_than`.  Not with
-  /// consecutive_failures.
-  std::optional<slow_calls> slow = std::nullopt;
-
-  /// No verdict on fewer calls in the window.  With a count_window at most its size is asked for; in a
-  /// time_window that never sees so many, nothing ever opens.
-  std::uint32_t minimum_calls = 20;
-
-  /// How long it stays open the first time; each further time in a row `open_for_factor` times as long, at
-  /// most `open_for_max`, then shortened at random by up to the share `open_for_jitter` of it.
-  duration open_for = std::chrono::seconds{5};
-  double open_for_factor = 1.0;
-  duration open_for_max = duration::max();
-  double open_for_jitter = 0.0;
-
-  /// How many calls pass in half_open, in all.
-  std::uint32_t probes = 1;
-
-  /// Given, 1 to `probes`: closes at so many successes, opens again as soon as they cannot be reached any
-  /// more; a slow success is none.  Not given: when all probes have reported, their rates decide as in
-  /// closed.
-  std::optional<std::uint32_t> probe_successes = std::nullopt;
-
-  /// How long probes may be out without a result from any of them; then they are taken for lost, and it opens
-  /// again.  If not given, as long as the open wait before them.
-  std::optional<duration> half_open_max_wait = std::nullopt;
-
-  /// Seed of the jitter.  Drawn anew for each breaker, and when it is reconfigured, if not given.
-  std::optional<std::uint64_t> seed = std::nullopt;
-};
 
 namespace detail {
 
@@ -127,13 +35,15 @@ namespace detail {
 /// The pure core of the circuit breaker: state, counts and arithmetic, the time handed in.
 ///
 /// Model       closed -> open -> half_open -> closed | open, and three states that only a hand enters or
-///             leaves.  Each move, also one to the same state, begins a new generation; a result of another
-///             generation is for the caller to drop.
+///             leaves.  Each move, also one to the same state, begins a new generation.  A serial number
+///             counts generations and options; a result of another generation is for the caller to drop.
 /// Invariants  I1  closed opens at the recorded result that reaches a threshold, not before, not after.
 ///             I2  open refuses until `reopen_at`; half_open admits at most `probes` per generation, an
 ///                 ignored one again.
 ///             I3  half_open ends: probes that do not report for the maximum wait are taken for lost.
 ///             I4  Time never runs back: an instant before the latest one seen is taken for that.
+///             I5  A success that cannot decide anything is quiet: it is counted where time stands, and any
+///                 number of them in any order come to the same.
 ///
 /// A sink is called as sink(from, to) for each change of state, in order.
 class circuit_core {
@@ -141,31 +51,61 @@ class circuit_core {
   struct admission {
     bool granted;
     refusal why{refusal_reason::circuit_open};
+    in_flight::place place = in_flight::none;  // for record
   };
 
-  explicit circuit_core(const circuit_breaker_options& options) : options_{checked(options)} {
-    window_ = make_window(options_);
+  explicit circuit_core(const circuit_breaker_options& options)
+      : options_{checked(options)}, window_{make_window(options_)}, calls_{watched(options_)} {
     random_ = options_.seed.value_or(0);
   }
 
   [[nodiscard]] breaker_state state() const noexcept { return state_; }
-  [[nodiscard]] std::uint64_t generation() const noexcept { return generation_; }
+  /// Never the same after a move or with other options.
+  [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
+  /// Whether the result of a call that was admitted under `serial` counts.
+  [[nodiscard]] bool counts(std::uint64_t serial) const noexcept { return serial >= generation_; }
   [[nodiscard]] const circuit_breaker_options& options() const noexcept { return options_; }
   /// When an open breaker admits its first probe.
   [[nodiscard]] time_point reopen_at() const noexcept { return reopen_at_; }
+  /// Whether closed or metrics_only must be asked for each admission.
+  [[nodiscard]] bool gated() const noexcept { return ramping_ || (calls_.places() > 0 && records()); }
 
-  /// What the window holds, or in half_open what the probes have reported.
-  [[nodiscard]] window_totals totals(time_point now) noexcept {
+  /// What the window holds, or in half_open what the probes have reported; changes nothing.
+  [[nodiscard]] window_totals totals_at(time_point now) const noexcept {
     if (state_ == breaker_state::half_open) return probe_totals_;
-    const time_point t = settle(now);
-    return std::visit([t](auto& w) { return w.totals(t); }, window_);
+    const time_point t = std::max(latest_, now);
+    return std::visit([t](const auto& w) { return w.totals_at(t); }, window_);
   }
 
   /// Whether it will decide from `now` on as one just made from the same options; changes nothing.
   [[nodiscard]] bool is_as_new_at(time_point now) const noexcept {
     const time_point t = std::max(latest_, now);
-    return state_ == breaker_state::closed &&
+    return state_ == breaker_state::closed && (!ramping_ || t >= ramp_end_) && calls_.empty() &&
            std::visit([t](const auto& w) { return w.is_as_new_at(t); }, window_);
+  }
+
+  /// Whether successes before `quiet_until` that are not slow are quiet, however many, until something else
+  /// happens: with enough calls for a verdict and none against it, or nothing against it in the window, a
+  /// success can turn none.
+  [[nodiscard]] bool quiet() noexcept {
+    if (!records() || calls_.places() > 0) return false;
+    if (state_ == breaker_state::metrics_only || std::holds_alternative<failure_run>(window_)) return true;
+    const window_totals seen = totals();
+    return seen.calls >= minimum_calls() ? !over_rate(seen) : seen.failed == 0 && seen.slow == 0;
+  }
+  /// The end of the bucket in which time stands.
+  [[nodiscard]] time_point quiet_until() const noexcept {
+    const auto* const recent = std::get_if<recent_calls>(&window_);
+    if (recent == nullptr) return time_point::max();
+    return latest_ == time_point::min() ? latest_ : recent->end_of_bucket(latest_);
+  }
+  /// Whether a success at `now` that is not slow is quiet.
+  [[nodiscard]] bool quiet_at(time_point now) noexcept {
+    return quiet() && (!std::holds_alternative<recent_calls>(window_) || now < quiet_until());
+  }
+  /// Records so many of them.
+  void record_quiet(std::uint64_t successes) noexcept {
+    std::visit([&](auto& w) { w.add_successes(latest_, successes); }, window_);
   }
 
   /// Moves on if the time has come.
@@ -176,6 +116,22 @@ class circuit_core {
       enter(breaker_state::half_open, t, sink);
     } else if (state_ == breaker_state::half_open && probes_out_ > 0 && t >= give_up_at_) {
       enter(breaker_state::open, t, sink);
+    }
+    if (ramping_ && t >= ramp_end_) ramping_ = false;
+    find_late(now, sink);
+  }
+
+  /// Counts as slow the watched calls that have been out for too long.
+  template <class Sink>
+  void find_late(time_point now, Sink&& sink) noexcept {
+    if (calls_.empty()) return;
+    const time_point t = settle(now);
+    for (;;) {
+      const in_flight::place p = calls_.take_late(t, options_.slow->longer_than);
+      if (p == in_flight::none) return;
+      const bool failed = options_.slow->as_failures;
+      calls_.note(p, {add(t, failed, true), failed});
+      if (state_ == breaker_state::closed && must_open()) return enter(breaker_state::open, t, sink);
     }
   }
 
@@ -193,17 +149,21 @@ class circuit_core {
         if (probes_out_ == 0) expect_progress(latest_);
         ++probes_out_;
         return {true};
-      default:
+      case breaker_state::disabled:
         return {true};
+      default:
+        if (!passes_ramp()) return {false, {refusal_reason::circuit_open, elapsed(latest_, ramp_end_)}};
+        return {true, {refusal_reason::circuit_open}, calls_.begin(latest_)};
     }
   }
 
-  /// Records the result of a call of this generation.
+  /// Records the result of a call of this generation, admitted with `place`.
   template <class Sink>
-  void record(time_point now, call_verdict verdict, bool slow, Sink&& sink) noexcept {
-    const time_point t = settle(now);
-    const bool failed = verdict == call_verdict::failure;
+  void record(time_point now, call_verdict verdict, bool slow, in_flight::place place, Sink&& sink) noexcept {
+    const bool failed =
+        verdict == call_verdict::failure || (slow && options_.slow && options_.slow->as_failures);
     if (state_ == breaker_state::half_open) {
+      const time_point t = settle(now);
       --probes_out_;
       expect_progress(t);
       if (verdict == call_verdict::ignore) return;
@@ -211,10 +171,18 @@ class circuit_core {
       judge_probes(failed || (slow && options_.slow), t, sink);
       return;
     }
+    if (!records()) return;
+    if (verdict == call_verdict::success && !slow && quiet_at(now)) return record_quiet(1);
+    const time_point t = settle(now);
+    const std::optional<in_flight::entry> counted =
+        place == in_flight::none ? std::nullopt : calls_.end(place);
     if (verdict == call_verdict::ignore) return;
-    if (state_ != breaker_state::closed && state_ != breaker_state::metrics_only) return;
-    std::visit([&](auto& w) { w.add(t, failed, slow); }, window_);
-    if (state_ == breaker_state::closed && must_open(t)) enter(breaker_state::open, t, sink);
+    if (!counted) {
+      add(t, failed, slow);
+    } else if (failed && !counted->failed) {
+      amend(t, counted->ticket);
+    }
+    if (state_ == breaker_state::closed && must_open()) enter(breaker_state::open, t, sink);
   }
 
   /// Moves by hand.  Precondition: legal_move(state(), to).
@@ -225,85 +193,46 @@ class circuit_core {
     enter(to, settle(now), sink);
   }
 
-  /// Takes other options.  The state and an open wait stay; a window of another shape begins empty; probes
-  /// that are out belong to the past.
+  /// Moves to open by hand, until `until`.  Precondition: legal_move(state(), open).
+  template <class Sink>
+  void open_until(time_point now, time_point until, Sink&& sink) noexcept {
+    move(now, breaker_state::open, sink);
+    reopen_at_ = until;
+    open_wait_ = std::max(elapsed(latest_, until), duration{1});
+  }
+
+  /// Takes other options.  The state, an open wait and a ramp stay; a window of another shape begins empty;
+  /// probes that are out belong to the past, and so do all calls if another number of them is watched.
   class prepared {
    public:
     explicit prepared(const circuit_breaker_options& options)
-        : options_{checked(options)}, window_{make_window(options)} {}
+        : options_{checked(options)}, window_{make_window(options)}, calls_{watched(options)} {}
 
    private:
     friend circuit_core;
     circuit_breaker_options options_;
     std::variant<last_calls, recent_calls, failure_run> window_;
+    in_flight calls_;
   };
   void reconfigure(prepared& next) noexcept {
     using std::swap;
-    if (!same_shape(options_.window, next.options_.window)) swap(window_, next.window_);
+    if (!same_shape(options_.window, next.options_.window)) {
+      swap(window_, next.window_);
+      calls_.forget_entries();
+    }
     swap(options_, next.options_);
     if (options_.seed) random_ = *options_.seed;
-    if (state_ == breaker_state::half_open) begin_generation();
+    const bool others_watched = calls_.places() != next.calls_.places();
+    if (others_watched) swap(calls_, next.calls_);
+    if (state_ == breaker_state::half_open || others_watched) {
+      begin_generation();
+    } else {
+      ++serial_;
+    }
   }
 
  private:
   using any_window = std::variant<last_calls, recent_calls, failure_run>;
-
-  template <class... Parts>
-  static void require(bool holds, std::string_view what, Parts... got) {
-    if (holds) return;
-    std::string text{"circuit_breaker: "};
-    text += what;
-    ((text += std::to_string(got)), ...);
-    throw std::invalid_argument{text};
-  }
-
-  static void require_fraction(std::string_view name, fraction f) {
-    if (f.numerator > 0 && f.numerator <= f.denominator) return;
-    throw std::invalid_argument{"circuit_breaker: " + std::string{name} +
-                                " must be above 0 and at most 1, got " + std::to_string(f.numerator) + "/" +
-                                std::to_string(f.denominator)};
-  }
-
-  static circuit_breaker_options checked(const circuit_breaker_options& o) {
-    if (const auto* w = std::get_if<count_window>(&o.window)) {
-      require(w->size > 0, "count_window.size must be positive, got ", w->size);
-    } else if (const auto* t = std::get_if<time_window>(&o.window)) {
-      require(t->buckets > 0, "time_window.buckets must be positive, got ", t->buckets);
-      require(t->length > duration::zero(),
-              "time_window.length must be positive, got nanoseconds: ", t->length.count());
-      require(t->length.count() % t->buckets == 0,
-              "time_window.length must be a multiple of buckets nanoseconds, got ", t->length.count());
-    } else {
-      const std::uint32_t count = std::get<consecutive_failures>(o.window).count;
-      require(count > 0, "consecutive_failures.count must be positive, got ", count);
-      require(!o.slow, "slow must not be given with consecutive_failures");
-    }
-    require_fraction("failure_rate", o.failure_rate);
-    if (o.slow) {
-      require_fraction("slow.rate", o.slow->rate);
-      require(o.slow->longer_than >= duration::zero(),
-              "slow.longer_than must not be negative, got nanoseconds: ", o.slow->longer_than.count());
-    }
-    require(o.minimum_calls > 0, "minimum_calls must be positive, got ", o.minimum_calls);
-    require(o.open_for > duration::zero(),
-            "open_for must be positive, got nanoseconds: ", o.open_for.count());
-    require(o.open_for_factor >= 1.0 && std::isfinite(o.open_for_factor),
-            "open_for_factor must be at least 1 and finite, got ", o.open_for_factor);
-    require(o.open_for_max >= o.open_for,
-            "open_for_max must be at least open_for, got nanoseconds: ", o.open_for_max.count());
-    require(o.open_for_jitter >= 0.0 && o.open_for_jitter < 1.0,
-            "open_for_jitter must be at least 0 and below 1, got ", o.open_for_jitter);
-    require(o.probes > 0, "probes must be positive, got ", o.probes);
-    if (o.probe_successes) {
-      require(*o.probe_successes > 0 && *o.probe_successes <= o.probes,
-              "probe_successes must be from 1 to probes, got ", *o.probe_successes);
-    }
-    if (o.half_open_max_wait) {
-      require(*o.half_open_max_wait > duration::zero(),
-              "half_open_max_wait must be positive, got nanoseconds: ", o.half_open_max_wait->count());
-    }
-    return o;
-  }
 
   static any_window make_window(const circuit_breaker_options& o) {
     if (const auto* w = std::get_if<count_window>(&o.window)) return last_calls{w->size};
@@ -311,6 +240,10 @@ class circuit_core {
       return recent_calls{t->length / t->buckets, t->buckets};
     }
     return failure_run{};
+  }
+
+  static std::size_t watched(const circuit_breaker_options& o) noexcept {
+    return o.slow ? o.slow->watched : 0;
   }
 
   using window_option = decltype(circuit_breaker_options::window);
@@ -335,16 +268,55 @@ class circuit_core {
            (options_.slow && options_.slow->rate.reached(seen.slow, seen.calls));
   }
 
-  [[nodiscard]] bool must_open(time_point t) noexcept {
+  /// Where the window is at work.
+  [[nodiscard]] bool records() const noexcept {
+    return state_ == breaker_state::closed || state_ == breaker_state::metrics_only;
+  }
+
+  std::uint64_t add(time_point t, bool failed, bool slow) noexcept {
+    return std::visit([&](auto& w) { return w.add(t, failed, slow); }, window_);
+  }
+
+  void amend(time_point t, std::uint64_t ticket) noexcept {
+    std::visit(
+        [&](auto& w) {
+          if constexpr (requires { w.amend(t, ticket); }) w.amend(t, ticket);
+        },
+        window_);
+  }
+
+  [[nodiscard]] window_totals totals() noexcept {
+    return std::visit([this](auto& w) { return w.totals(latest_); }, window_);
+  }
+
+  [[nodiscard]] std::uint64_t minimum_calls() const noexcept {
+    const auto* const w = std::get_if<count_window>(&options_.window);
+    return w == nullptr ? options_.minimum_calls : std::min(options_.minimum_calls, w->size);
+  }
+
+  [[nodiscard]] bool must_open() noexcept {
     if (const auto* run = std::get_if<failure_run>(&window_)) {
       return run->run() >= std::get_if<consecutive_failures>(&options_.window)->count;
     }
-    std::uint64_t minimum = options_.minimum_calls;
-    if (const auto* w = std::get_if<count_window>(&options_.window)) {
-      minimum = std::min<std::uint64_t>(minimum, w->size);
-    }
-    const window_totals seen = std::visit([t](auto& w) { return w.totals(t); }, window_);
-    return seen.calls >= minimum && over_rate(seen);
+    const window_totals seen = totals();
+    return seen.calls >= minimum_calls() && over_rate(seen);
+  }
+
+  /// Whether one more call passes the ramp: of each hundred as many as the per cent of this moment.
+  [[nodiscard]] bool passes_ramp() noexcept {
+    if (!ramping_) return true;
+    const auto done = elapsed(ramp_began_, latest_).count() * 90 / elapsed(ramp_began_, ramp_end_).count();
+    ramp_credit_ += 10 + static_cast<std::uint32_t>(done);
+    if (ramp_credit_ < 100) return false;
+    ramp_credit_ -= 100;
+    return true;
+  }
+
+  void begin_ramp(time_point t) noexcept {
+    ramp_began_ = t;
+    ramp_end_ = saturating_add(t, options_.ramp);
+    ramping_ = ramp_end_ > t;
+    ramp_credit_ = 90;  // the first call passes
   }
 
   template <class Sink>
@@ -359,6 +331,7 @@ class circuit_core {
     } else if (probe_totals_.calls >= options_.probes) {
       enter(over_rate(probe_totals_) ? breaker_state::open : breaker_state::closed, t, sink);
     }
+    if (state_ == breaker_state::closed) begin_ramp(t);
   }
 
   template <class Sink>
@@ -372,12 +345,14 @@ class circuit_core {
       open_wait_ = options_.open_for;  // moved here by hand
     }
     std::visit([](auto& w) { w.clear(); }, window_);
+    ramping_ = false;
     begin_generation();
     if (from != to) sink(from, to);
   }
 
   void begin_generation() noexcept {
-    ++generation_;
+    generation_ = ++serial_;
+    calls_.clear();
     probe_totals_ = {};
     bad_probes_ = 0;
     probes_out_ = 0;
@@ -411,9 +386,11 @@ class circuit_core {
   static constexpr int most_opened = 1 << 20;
 
   circuit_breaker_options options_;
-  any_window window_{failure_run{}};
+  any_window window_;
+  in_flight calls_;  // that are watched
   breaker_state state_ = breaker_state::closed;
-  std::uint64_t generation_ = 1;
+  std::uint64_t serial_ = 1;
+  std::uint64_t generation_ = 1;           // its first serial
   time_point latest_ = time_point::min();  // the latest instant seen
   time_point reopen_at_;                   // open: when half_open begins
   duration open_wait_{};                   // the wait of the latest opening
@@ -422,6 +399,10 @@ class circuit_core {
   std::uint64_t bad_probes_ = 0;           // half_open: failed or slow
   std::uint64_t probes_out_ = 0;           // half_open: admitted, not reported
   time_point give_up_at_;                  // half_open: when probes that are out are taken for lost
+  bool ramping_ = false;                   // closed: the ramp is on
+  std::uint32_t ramp_credit_ = 0;          // per cent of a call
+  time_point ramp_began_;
+  time_point ramp_end_;
   std::uint64_t random_ = 0;
 };
 

@@ -223,7 +223,7 @@ TEST_CASE("A breaker opens at its threshold, and a late result changes nothing",
     s.call(1, {v::failure}, {w::done, {}}).call(3, {v::admit}, {w::refused, {10}});
     s.call(3, {v::advance, 10}, {w::done, {}}).call(3, {v::admit}, {w::admitted, {}});
     s.call(2, {v::failure}, {w::done, {}}).call(3, {v::state}, {state, {}});
-    return s.call(3, {v::stats}, {w::counted, {1, 1, 1}});
+    return s.call(3, {v::stats}, {w::counted, {1, 1, 1, 0, 1, 0}});
   };
   CHECK(late(w::half_open).allowed_by(wanted));
   CHECK_FALSE(late(w::open).allowed_by(wanted));

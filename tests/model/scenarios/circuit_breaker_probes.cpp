@@ -39,7 +39,7 @@ void at_most(world& w, std::uint32_t probes) {
       if (result) kept[i].emplace(*std::move(result));
     });
   }
-  w.after([&] {
+  w.after([&, probes] {
     const auto passed =
         static_cast<std::uint32_t>(kept[0].has_value() + kept[1].has_value() + kept[2].has_value());
     expect(passed == probes, "as many as may");

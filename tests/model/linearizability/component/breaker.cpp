@@ -75,7 +75,8 @@ weir::circuit_breaker_options options_of(const breaker_setup& setup) {
 /// Its clock is one that the checker orders like any other memory.
 class breaker_subject {
  public:
-  explicit breaker_subject(const breaker_setup& setup) : breaker_{options_of(setup), clock_.source()} {}
+  explicit breaker_subject(const breaker_setup& setup)
+      : breaker_{options_of(setup), clock_.source()}, in_a_row_{setup.in_a_row > 0} {}
 
   answer apply(int thread, const operation& o) {
     auto& permits = of(permits_, thread);
@@ -106,9 +107,13 @@ class breaker_subject {
         return {word::done, {}};
       case verb::stats: {
         const auto s = breaker_.stats();
-        return {word::counted,
-                {static_cast<long long>(s.late), static_cast<long long>(s.refused),
-                 static_cast<long long>(s.opened)}};
+        return {
+            word::counted,
+            {static_cast<long long>(s.late), static_cast<long long>(s.refused),
+             static_cast<long long>(s.opened), static_cast<long long>(s.successes),
+             static_cast<long long>(s.failures),
+             s.state == weir::breaker_state::closed && in_a_row_ ? 0
+                                                                 : static_cast<long long>(s.window_calls)}};
       }
     }
     return {};
@@ -140,6 +145,7 @@ class breaker_subject {
 
   weir::testing::manual_clock clock_;
   breaker breaker_;
+  bool in_a_row_;
   per_thread<permit_list> permits_{};
 };
 

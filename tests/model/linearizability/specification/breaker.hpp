@@ -40,6 +40,8 @@ class breaker_specification {
     int probes_out = 0;
     int probes_back = 0;
     int probes_failed = 0;
+    int succeeded = 0;
+    int failures = 0;
     int late = 0;
     int refused = 0;
     int opened = 0;
@@ -73,9 +75,15 @@ class breaker_specification {
     return name.back() == ' ' ? name + std::to_string(o.argument) : name;
   }
   [[nodiscard]] static std::string show(const answer& a) {
-    static constexpr const char* words[] = {
-        "admitted",    "refused, retry after",  "nothing", "done", "closed", "open", "half_open",
-        "forced_open", "late, refused, opened:"};
+    static constexpr const char* words[] = {"admitted",
+                                            "refused, retry after",
+                                            "nothing",
+                                            "done",
+                                            "closed",
+                                            "open",
+                                            "half_open",
+                                            "forced_open",
+                                            "late, refused, opened, succeeded, failed, in the window:"};
     return show_reply(words[static_cast<int>(a.word)], a);
   }
   [[nodiscard]] static std::string show(const state& s) {
@@ -96,7 +104,9 @@ class breaker_specification {
         const int generation = permits.front();
         permits.erase(permits.begin());
         if (generation == s.generation) {
-          record(s, e.operation.verb, settle(s, clock));
+          s.succeeded += e.operation.verb == breaker_verb::success ? 1 : 0;
+          s.failures += e.operation.verb == breaker_verb::failure ? 1 : 0;
+          record(s, e.operation.verb, quiet(s, e.operation.verb) ? s.latest : settle(s, clock));
         } else {
           ++s.late;
         }
@@ -118,7 +128,8 @@ class breaker_specification {
         s.now += e.operation.argument;
         return e.allows({breaker_word::done, {}});
       case breaker_verb::stats:
-        return e.allows({breaker_word::counted, {s.late, s.refused, s.opened}});
+        return e.allows(
+            {breaker_word::counted, {s.late, s.refused, s.opened, s.succeeded, s.failures, in_window(s)}});
     }
     return false;
   }
@@ -138,6 +149,19 @@ class breaker_specification {
     }
     of(s.permits, e.thread).push_back(s.generation);
     return e.allows({breaker_word::admitted, {}});
+  }
+
+  /// Calls in the window, or probes that have reported; a run of failures has no window that it tells of.
+  [[nodiscard]] int in_window(const state& s) const {
+    if (s.at == breaker_word::half_open) return s.probes_back;
+    return s.at == breaker_word::closed && setup_.in_a_row == 0 ? static_cast<int>(s.failed.size()) : 0;
+  }
+
+  /// A success that cannot open it, which does not tell the time.
+  [[nodiscard]] bool quiet(const state& s, breaker_verb verdict) const {
+    const bool below = setup_.in_a_row == 0 && s.failed.size() < 2;
+    return verdict == breaker_verb::success && s.at == breaker_word::closed &&
+           !(below && std::count(s.failed.begin(), s.failed.end(), true) > 0);
   }
 
   /// Time does not run back.
