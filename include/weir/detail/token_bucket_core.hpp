@@ -5,13 +5,13 @@
 #include <bit>
 #include <compare>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
 
 #include <weir/clock.hpp>
+#include <weir/detail/wide_arithmetic.hpp>
 
 namespace weir::inline v0 {
 
@@ -24,18 +24,6 @@ enum class held_tokens : std::uint8_t {
 };
 
 namespace detail {
-
-/// floor(a * b / c), saturating at the ends of int64, for b >= 0 and c > 0.  The product has 128 bits.
-[[nodiscard]] constexpr std::int64_t multiply_divide(std::int64_t a, std::int64_t b,
-                                                     std::int64_t c) noexcept {
-  __extension__ using wide = __int128;
-  const wide product = static_cast<wide>(a) * b;
-  wide quotient = product / c;
-  if (quotient * c > product) --quotient;
-  if (quotient > std::numeric_limits<std::int64_t>::max()) return std::numeric_limits<std::int64_t>::max();
-  if (quotient < std::numeric_limits<std::int64_t>::min()) return std::numeric_limits<std::int64_t>::min();
-  return static_cast<std::int64_t>(quotient);
-}
 
 /// Rate and burst of a bucket in whole numbers.
 ///
