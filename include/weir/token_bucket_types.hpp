@@ -57,6 +57,24 @@ struct token_bucket_options {
   std::optional<std::int64_t> initial = std::nullopt;
 };
 
+/// One of several limits that hold together.
+struct bandwidth {
+  /// As in token_bucket_options.
+  weir::rate rate;
+  std::int64_t burst = 0;
+
+  /// Tokens at the start, 0 to burst.  Full if not given.
+  std::optional<std::int64_t> initial = std::nullopt;
+
+  /// If given, the tokens come all at once, `rate.tokens()` at this instant and after each further
+  /// `rate.per()`: 1000 at the turn of every hour.  At least one token then, and at most 2^61.
+  std::optional<time_point> refill_at = std::nullopt;
+
+  /// With `refill_at` and without `initial`: if the first tokens come in less than `rate.per()`, the bucket
+  /// starts without the share of them that the time until then stands against, rounded up.
+  bool prorated = false;
+};
+
 /// What becomes of the tokens held, or of the debt, when a bucket is reconfigured.
 enum class held_tokens : std::uint8_t {
   keep,          ///< as many as before, at most the new burst
