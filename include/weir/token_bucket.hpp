@@ -264,7 +264,7 @@ class basic_token_bucket {
   }
 
   /// An answer that fits in two registers.
-  enum class verdict : std::uint8_t { granted, refused, never, too_much, in_the_way };
+  enum class verdict : std::uint8_t { granted, refused, never, too_much, contended, in_the_way };
   struct decision {
     verdict what;
     duration wait{};  ///< if refused
@@ -272,53 +272,54 @@ class basic_token_bucket {
 
   outcome<void> attempt(time_point now, std::uint64_t n) noexcept {
     decision d = decide(now, n);
-    if (d.what == verdict::in_the_way) [[unlikely]]
-      d = decide_later(now, n);
+    if (d.what >= verdict::contended) [[unlikely]]
+      d = decide_again(now, n, d.what);
     if (d.what == verdict::granted) return {};
     if (d.what == verdict::refused) return refusal{refusal_reason::rate_limited, d.wait};
     return refused_for_ever(d.what == verdict::never ? refusal_reason::rate_limited
                                                      : refusal_reason::exceeds_capacity);
   }
 
-  /// No call and no lock stands in here: this is all that a request costs.  `in_the_way` if the configuration
-  /// is being replaced, or has to be, because its range has ended.
+  /// All that a request costs: no call, no lock and no loop stands in here.  `contended` if others have moved
+  /// the word meanwhile; `in_the_way` if the configuration is being replaced, or has to be, because its range
+  /// has ended.
   decision decide(time_point now, std::uint64_t n) noexcept {
-    for (;;) {
-      const time_point mark = line_.mark();
-      detail::bucket_snapshot s;
-      if (!line_.try_load(s)) [[unlikely]]
-        return {verdict::in_the_way};
-      // Nothing, too much, or an unlimited rate, whose burst is nothing.
-      if (n - 1 >= static_cast<std::uint64_t>(s.core.limits.burst)) [[unlikely]] {
-        return {n == 0 || s.core.limits.unlimited() ? verdict::granted : verdict::too_much};
-      }
-      const time_point t = s.core.not_before(now, mark);
-      if (!s.core.in_range(t)) [[unlikely]]
-        return {verdict::in_the_way};
-      const detail::bucket_answer answer = s.core.ask(t, static_cast<std::int64_t>(n));
-      if (answer.excess > 0) {
-        const std::optional<duration> wait = wait_from(now, t, s.core, answer);
-        return wait ? decision{verdict::refused, *wait} : decision{verdict::never};
-      }
-      if (line_.take(s, answer.full_at)) [[likely]] {
-        line_.advance(t);
-        return {verdict::granted};
-      }
+    const time_point mark = line_.mark();
+    detail::bucket_snapshot s;
+    if (!line_.try_load(s)) [[unlikely]]
+      return {verdict::in_the_way};
+    // Nothing, too much, or an unlimited rate, whose burst is nothing.
+    if (n - 1 >= static_cast<std::uint64_t>(s.core.limits.burst)) [[unlikely]] {
+      return {n == 0 || s.core.limits.unlimited() ? verdict::granted : verdict::too_much};
     }
+    const time_point t = s.core.not_before(now, mark);
+    if (!s.core.in_range(t)) [[unlikely]]
+      return {verdict::in_the_way};
+    const detail::bucket_answer answer = s.core.ask(t, static_cast<std::int64_t>(n));
+    if (answer.excess > 0) {
+      const std::optional<duration> wait = wait_from(now, t, s.core, answer);
+      return wait ? decision{verdict::refused, *wait} : decision{verdict::never};
+    }
+    if (!line_.take(s, answer.full_at)) [[unlikely]]
+      return {verdict::contended};
+    line_.advance(t);
+    return {verdict::granted};
   }
 
-  /// The same after what was in the way.
+  /// The same until it is decided; `why` it is not yet.
 #if defined(__GNUC__)
-  [[gnu::noinline]]
+  [[gnu::noinline]]  // so that `decide` stays small where it is asked first
 #endif
-  decision decide_later(time_point now, std::uint64_t n) noexcept {
-    for (decision d;;) {
-      {
+  decision
+  decide_again(time_point now, std::uint64_t n, verdict why) noexcept {
+    for (;;) {
+      if (why == verdict::in_the_way) {
         const std::lock_guard behind_the_writer{line_};
         rebase(line_.stored().core.not_before(now, line_.mark()));
       }
-      d = decide(now, n);
-      if (d.what != verdict::in_the_way) return d;
+      const decision d = decide(now, n);
+      if (d.what < verdict::contended) return d;
+      why = d.what;
     }
   }
 
@@ -326,7 +327,13 @@ class basic_token_bucket {
   static std::optional<duration> wait_from(time_point now, time_point t, const detail::bucket_core& core,
                                            const detail::bucket_answer& answer) noexcept {
     const std::optional<duration> wait = core.wait_for(answer.excess);
-    return wait ? std::optional{elapsed(now, saturating_add(t, *wait))} : std::nullopt;
+    if (!wait) return std::nullopt;
+    // Up to the end of time, and of durations; without a sign no difference overflows.
+    const auto ns = [](auto d) { return static_cast<std::uint64_t>(d.count()); };
+    const std::uint64_t left = ns(time_point::max().time_since_epoch()) - ns(t.time_since_epoch());
+    const std::uint64_t whole =
+        ns(t.time_since_epoch()) - ns(now.time_since_epoch()) + std::min(ns(*wait), left);
+    return duration{static_cast<std::int64_t>(std::min(whole, ns(duration::max())))};
   }
 
   /// Replaces configuration and word.  The lock is held.

@@ -127,18 +127,18 @@ struct bucket_core {
   /// The latest of `now`, `mark` and the origin: a clock may have stepped back, or another thread have read it
   /// later, since the range was moved on.
   [[nodiscard]] constexpr time_point not_before(time_point now, time_point mark) const noexcept {
-    const time_point later = now < mark ? mark : now;
-    return later < origin ? origin : later;
+    const time_point least = mark < origin ? origin : mark;
+    return now < least ? least : now;
   }
 
   [[nodiscard]] constexpr bool in_range(time_point now) const noexcept {
-    const auto width = std::bit_width(static_cast<std::uint64_t>(limits.speed));
-    return now <= origin || since_origin(now) <= (static_cast<std::uint64_t>(range) >> width);
+    const auto width = std::bit_width(static_cast<std::uint64_t>(limits.speed) | 1U);
+    return since_origin(now) <= (static_cast<std::uint64_t>(range) >> width);
   }
 
   /// Ticks from the origin to `now`, which must be in range.
   [[nodiscard]] constexpr std::int64_t ticks(time_point now) const noexcept {
-    return now <= origin ? 0 : static_cast<std::int64_t>(since_origin(now)) * limits.speed;
+    return static_cast<std::int64_t>(since_origin(now)) * limits.speed;
   }
 
   /// Moves the origin to `now`, exactly, however far away it is.
@@ -152,9 +152,10 @@ struct bucket_core {
 
   /// `n` tokens, 0 < n <= burst, at `now`.
   [[nodiscard]] constexpr bucket_answer ask(time_point now, std::int64_t n) const noexcept {
+    // Where the bucket has been full for a while the excess is less than it would be: it fits, by more.
     const std::int64_t t = ticks(now);
-    const std::int64_t next = std::max(full_at, t) + n * limits.cost;
-    return {next, next - t - limits.capacity()};
+    const std::int64_t cost = n * limits.cost;
+    return {std::max(full_at, t) + cost, full_at + cost - limits.capacity() - t};
   }
 
   /// How long it takes until `excess` ticks have passed, rounded up; empty: never.
@@ -223,10 +224,11 @@ struct bucket_core {
   }
 
  private:
-  /// Nanoseconds from the origin to `now`, which is not before it: without a sign no difference overflows.
+  /// Nanoseconds from the origin to `now`, none before it: without a sign no difference overflows.
   [[nodiscard]] constexpr std::uint64_t since_origin(time_point now) const noexcept {
-    return static_cast<std::uint64_t>(now.time_since_epoch().count()) -
-           static_cast<std::uint64_t>(origin.time_since_epoch().count());
+    const auto since = static_cast<std::uint64_t>(now.time_since_epoch().count()) -
+                       static_cast<std::uint64_t>(origin.time_since_epoch().count());
+    return now < origin ? 0 : since;
   }
 };
 
