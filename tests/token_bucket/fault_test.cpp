@@ -108,12 +108,16 @@ TEST_CASE("a bucket whose options cannot even be complained about is left as it 
 
 TEST_CASE("to take needs no memory; the first booking, wait or change does, and fails with nothing changed",
           "[token_bucket][fault]") {
-  const std::pair<std::function<void(bucket_type&)>, int> firsts[]{
+  struct first_use {
+    std::function<void(bucket_type&)> use;
+    int points;
+  };
+  const first_use firsts[]{
       {[](bucket_type& b) { std::move(*b.reserve()).use(); }, 1},
       {[](bucket_type& b) { b.reconfigure({.rate = rate::per_second(1), .burst = 10}); }, 1},
       {[](bucket_type& b) { (void)b.acquire(10); }, 2},  // the clock remembers whom to wake
   };
-  for (const auto& [first, points] : firsts) {
+  for (const first_use& first : firsts) {
     const int faults = fault_loop("token_bucket", "allocation", [&](fault& next) {
       manual_clock clock;
       bucket_type bucket{{.rate = rate::per_second(1), .burst = 10},
@@ -121,14 +125,14 @@ TEST_CASE("to take needs no memory; the first booking, wait or change does, and 
       CHECK_FALSE(next.strike_through([&] {
         for (int i = 0; i != 3; ++i) (void)bucket.try_acquire();
       }));
-      const bool thrown = next.strike_through([&] { first(bucket); });
+      const bool thrown = next.strike_through([&] { first.use(bucket); });
       CHECK((bucket.available_approx() == 7) == (thrown || bucket.stats().used == 0));
       CHECK(bucket.stats().refused == 0);
       if (thrown) {
         CHECK(bucket.stats().used == 0);
         CHECK(bucket.is_as_new_at(clock.now() + 3s));
       }
-      first(bucket);
+      first.use(bucket);
       CHECK_FALSE(next.strike_through([&] {
         for (int i = 0; i != 20; ++i) {
           (void)bucket.try_acquire();
@@ -138,7 +142,7 @@ TEST_CASE("to take needs no memory; the first booking, wait or change does, and 
       }));
       CHECK(bucket.stats().used > 10);  // not vacuous
     });
-    CHECK(faults == points);
+    CHECK(faults == first.points);
   }
 }
 
