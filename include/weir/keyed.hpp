@@ -21,6 +21,7 @@
 
 #include <weir/clock.hpp>
 #include <weir/detail/as_outcome.hpp>
+#include <weir/detail/wide_arithmetic.hpp>
 #include <weir/outcome.hpp>
 #include <weir/refusal.hpp>
 
@@ -365,9 +366,7 @@ class keyed {
   [[nodiscard]] std::uint64_t hash_of(const K& key) const {
     // Fibonacci hashing, the product whole and folded: the bits of a plain std::hash of an integer are the
     // integer's own, and keys may differ in its highest alone.
-    __extension__ using wide = unsigned __int128;
-    const wide product = wide{hash_(key)} * 0x9e3779b97f4a7c15U;
-    return static_cast<std::uint64_t>(product ^ (product >> 64U));
+    return detail::folded_product(hash_(key), 0x9e3779b97f4a7c15U);
   }
   [[nodiscard]] shard& shard_of(std::uint64_t hash) const noexcept {
     return shards_[(hash >> 40U) % shard_count_];

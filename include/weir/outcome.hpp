@@ -166,8 +166,9 @@ class [[nodiscard]] outcome<void> {
   using error_type = refusal;
 
   constexpr outcome() noexcept = default;
-  constexpr outcome(refusal why) noexcept  // NOLINT(google-explicit-constructor)
-      : why_{why}, ok_{false} {}
+  /// Field by field: a whole refusal, just written piece by piece, is read again at once and has to wait.
+  constexpr outcome(const refusal& why) noexcept  // NOLINT(google-explicit-constructor)
+      : why_{why.reason, why.retry_after ? std::optional{*why.retry_after} : std::nullopt}, ok_{false} {}
 
   [[nodiscard]] constexpr bool has_value() const noexcept { return ok_; }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return ok_; }

@@ -21,7 +21,7 @@ using weir::duration;
 using weir::held_tokens;
 using weir::refusal_reason;
 using weir::time_point;
-using bucket_type = weir::basic_token_bucket<leaping_clock::view>;
+using bucket_type = weir::basic_token_bucket<leaping_clock::view, weir::counting_observer>;
 
 constexpr wide end_of_time = std::numeric_limits<std::int64_t>::max();
 
@@ -107,7 +107,7 @@ class game {
 
   bool made(const setting& s) {
     try {
-      bucket_.emplace(s.options, clock_.source());
+      bucket_.emplace(s.options, clock_.source(), weir::counting_observer{counts_});
       expect(s.model || s.unlimited, "a bucket is refused that is none");
       return true;
     } catch (const std::invalid_argument&) {
@@ -256,6 +256,7 @@ class game {
     expect(got.has_value() == !expected, "booked as the reference books");
     if (!got) {
       ++refused_;
+      ++unbooked_;
       return expect(got.error() == *expected, "not booked as the reference does not");
     }
     expect(got->act_at().time_since_epoch().count() == b.act.ceil(), "to act at the same instant");
@@ -268,6 +269,7 @@ class game {
     auto nothing = bucket_->reserve(0);
     bucket_type::reservation r = std::move(*nothing);
     ++granted_;
+    ++used_;
     std::move(r).use();
     return r;
   }
@@ -276,6 +278,7 @@ class game {
     if (in_.flag()) return cancel(which);
     std::move(bookings_[which].reservation).use();
     ++granted_;
+    ++used_;
     bookings_.erase(bookings_.begin() + static_cast<std::ptrdiff_t>(which));
   }
 
@@ -326,6 +329,7 @@ class game {
                 .number = 0,
                 .before = {}};
       expected = book(n, duration::max(), until, b);
+      ++(expected ? unbooked_ : used_);
       if (!expected) acts_at = b.act.ceil();
       if (acts_at == end_of_time)
         return in_ = input{{}}, void(bookings_.clear()), reset();  // nobody wakes then
@@ -392,12 +396,14 @@ class game {
       expect(bucket_->available_approx() == model_.tokens(now()), "as many tokens as in the reference");
     }
     const auto s = bucket_->stats();
-    expect(s.granted == granted_ && s.refused == refused_ && s.cancelled == cancelled_,
-           "the counts are right");
+    expect(s.used == used_ && s.refused == unbooked_ && s.cancelled == cancelled_,
+           "the bookings are counted");
+    expect(counts_.granted.value() == granted_ && counts_.refused.value() == refused_, "so are the requests");
   }
 
   input& in_;
   leaping_clock clock_;
+  weir::request_counts counts_;
   std::optional<bucket_type> bucket_;
   literal_bucket model_{0, 1, 0, 0, 0};
   bool unlimited_ = false;
@@ -406,7 +412,8 @@ class game {
   wide start_ = 0, seen_ = 0;  // of this configuration; the latest instant
   instant newest_{0, 0};       // the latest that was booked
   int generation_ = 0, epoch_ = 0, booked_ = 0;
-  std::uint64_t granted_ = 0, refused_ = 0, cancelled_ = 0;
+  std::uint64_t granted_ = 0, refused_ = 0;                // requests
+  std::uint64_t used_ = 0, cancelled_ = 0, unbooked_ = 0;  // bookings
   std::vector<booking> bookings_;
 };
 
@@ -417,7 +424,9 @@ void play_wild_clock(input& in) {
   const std::int64_t burst = in.byte() + 1;
   leaping_clock clock;
   clock.now = time_point{duration{in.magnitude()}};
-  bucket_type bucket{{.rate = {p, duration{q}}, .burst = burst}, clock.source()};
+  weir::request_counts counts;
+  bucket_type bucket{
+      {.rate = {p, duration{q}}, .burst = burst}, clock.source(), weir::counting_observer{counts}};
   /// A bucket that time ran back for may stand at any instant between the latest grant and the latest look.
   struct grant {
     wide earliest, latest, n;

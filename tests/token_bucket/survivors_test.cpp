@@ -22,7 +22,6 @@ using weir::time_point;
 using weir::detail::bucket_core;
 using weir::detail::bucket_instant;
 using weir::detail::bucket_limits;
-using weir::detail::multiply_divide;
 using weir::testing::manual_clock;
 
 namespace {
@@ -38,21 +37,6 @@ constexpr time_point at(std::int64_t nanoseconds) { return time_point{duration{n
 void book_and_drop(bucket_type& bucket, std::uint64_t n) { static_cast<void>(bucket.reserve(n)); }
 
 }  // namespace
-
-TEST_CASE("a product is divided downwards and stops at the ends of its type", "[token_bucket]") {
-  const auto divided = [](std::int64_t a, std::int64_t b, std::int64_t c) {
-    return multiply_divide(a, b, c);
-  };
-  CHECK(divided(7, 3, 2) == 10);
-  CHECK(divided(-7, 3, 2) == -11);
-  CHECK(divided(-6, 1, 2) == -3);
-  CHECK(divided(most, 1, 1) == most);
-  CHECK(divided(most, 3, 2) == most);
-  CHECK(divided(most, most, 1) == most);
-  CHECK(divided(least, 1, 1) == least);
-  CHECK(divided(least, 3, 2) == least);
-  CHECK(divided(least, most, 1) == least);
-}
 
 TEST_CASE("the bounds of a bucket are within them", "[token_bucket]") {
   const auto of = [](std::int64_t tokens, std::int64_t per, std::int64_t burst) {

@@ -2,10 +2,13 @@
 // Scripts of requests with the answers they must get; each row runs on the core and on the shell.
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
 #include <cstdint>
 #include <map>
 #include <optional>
+#include <stdexcept>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include <weir/detail/token_bucket_core.hpp>
@@ -19,6 +22,7 @@ using weir::rate;
 using weir::refusal_reason;
 using weir::time_point;
 using weir::detail::bucket_core;
+using weir::detail::bucket_instant;
 using weir::detail::bucket_limits;
 using weir::testing::manual_clock;
 
@@ -82,9 +86,18 @@ const std::vector<script> scripts{
     {"TB-17 rate zero: the first burst, then never",
      {.rate = rate::zero(), .burst = 1},
      {{0 * tick, 1, 1, true}, {10 * tick, 0, 1, false, 0, never}, {100'000h, 0, 1, false, 0, never}}},
-    {"TB-19 an unlimited rate ignores the burst",
+    {"TB-19 an unlimited rate ignores the burst of nothing",
      {.rate = rate::unlimited()},
      {{0ns, {}, 1, true}, {0ns, {}, 3, true}, {0ns, {}, 1'000'000'000, true}, {100'000h, {}, 1, true}}},
+    {"TB-19 and of something",
+     {.rate = rate::unlimited(), .burst = 1},
+     {{0ns, {}, 1'000'000'000, true}, {0ns, {}, 1'000'000'000, true}}},
+    {"TB-22 what a wait comes to",
+     {.rate = {1, tick}, .burst = 3},
+     {{0 * tick, 3, 4, false, 3, never},
+      {0 * tick, 3, 2, true},
+      {0 * tick, 1, 3, false, 1, 2 * tick},
+      {2 * tick, 3, 3, true}}},
     {"TB-23 a stale instant does not rewind",
      {.rate = rate::per_second(100), .burst = 1 << 30, .initial = 0},
      {{10s, 1000, 10, true, 990}, {9s, 990, 0, true, 990}, {11s, 1090, 0, true}}},
@@ -191,9 +204,10 @@ TEST_CASE("the shell answers every script as it stands", "[token_bucket][table]"
 
 TEST_CASE("the core answers every script as it stands", "[token_bucket][table]") {
   for (const script& s : scripts) {
-    if (s.options.rate.is_unlimited()) continue;  // no arithmetic to check
     INFO(s.name);
     const bucket_limits limits = limits_of(s.options);
+    CHECK(limits.unlimited() == s.options.rate.is_unlimited());
+    if (limits.unlimited()) continue;  // that is the answer to each of its rows
     time_point newest{10'000s};
     bucket_core core = bucket_core::holding(limits, newest, s.options.initial.value_or(s.options.burst));
     for (std::size_t i = 0; i < s.rows.size(); ++i) {
@@ -281,7 +295,9 @@ const std::vector<booking_script> booking_scripts{
      {.rate = {1, 2 * tick}, .burst = 2},
      never,
      {{op::reserve, 0, 2, 0}, {op::reserve, 0, 2, 4}, {op::set_rate, 2, 1}, {op::reserve, 2, 1, 4}}},
-    // The instant handed in lies before the latest one known, so the wait of 9 counts from 3.
+    // At 3 the bucket owes half a token, so 4 more take 9 ticks.  The instant that is handed in then lies before
+    // that: x/time/rate counts from it, and lets act at 9 what is there at 12.  Ours has reached 3, and counts
+    // from there.
     {"TB-14 burst raised while in debt",
      {.rate = {1, 2 * tick}, .burst = 2},
      never,
@@ -356,18 +372,144 @@ TEST_CASE("bookings get the instants of every script", "[token_bucket][table]") 
   }
 }
 
+TEST_CASE("bookings get the instants of every script from the core too", "[token_bucket][table]") {
+  struct booking {
+    bucket_instant act;
+    std::int64_t n;
+    int number;
+    bucket_instant before;
+  };
+  for (const booking_script& s : booking_scripts) {
+    INFO(s.name);
+    weir::token_bucket_options options = s.options;
+    bucket_core core = bucket_core::holding(limits_of(options), time_point{}, options.burst);
+    bucket_instant newest{time_point::min()};
+    time_point latest{};
+    std::map<std::string, booking> held;
+    int booked = 0;
+    for (std::size_t i = 0; i < s.rows.size(); ++i) {
+      const step& row = s.rows[i];
+      INFO("row " << i);
+      const time_point now{row.at * tick};
+      const time_point t = std::max(latest, now);
+      switch (row.what) {
+        case op::reserve: {
+          if (row.arg > core.limits.burst) {
+            CHECK(row.expect == no);
+            break;
+          }
+          const auto answer = core.ask(t, row.arg);
+          const auto wait = core.wait_for(answer.excess);
+          REQUIRE((wait && *wait <= s.max_wait) == (row.expect != no));
+          if (row.expect == no) break;
+          core.full_at = answer.full_at;
+          latest = t;
+          const bucket_instant act = core.instant(t, answer.excess);
+          CHECK(act.ceil() == time_point{row.expect * tick});
+          held[row.name] = {act, row.arg, ++booked, newest};
+          newest = std::max(newest, act);
+          break;
+        }
+        case op::cancel: {
+          const auto found = held.find(row.name);
+          if (found == held.end() || t > found->second.act.ceil()) break;
+          const booking& b = found->second;
+          if (b.number == booked) {
+            core.refund(t, b.n * core.limits.cost);
+            --booked;
+            newest = b.before;
+          } else {
+            core.refund(t, core.refundable(b.n, b.act, newest));
+          }
+          break;
+        }
+        case op::set_rate:
+        case op::set_burst:
+          if (row.what == op::set_rate) options.rate = {1, row.arg * tick};
+          if (row.what == op::set_burst) options.burst = row.arg;
+          core.reconfigure(t, limits_of(options), weir::held_tokens::keep, options.burst);
+          latest = t;
+          break;
+      }
+    }
+  }
+}
+
+TEST_CASE("GCRA-07: in a second come as many as the rate says, not as whole nanoseconds would let",
+          "[token_bucket][table]") {
+  for (const std::int64_t n : {300'000'000, 600'000'000, 700'000'000, 3}) {
+    INFO(n);
+    const bucket_limits limits = bucket_limits::of(n, 1'000'000'000, n);
+    const bucket_core core = bucket_core::holding(limits, time_point{}, 0);
+    CHECK(core.tokens(time_point{1s - 1ns}) == n - 1);
+    CHECK(core.tokens(time_point{1s}) == n);
+    manual_clock clock;
+    basic_token_bucket bucket{{.rate = rate::per_second(n), .burst = n, .initial = 0}, clock.source()};
+    clock.set(time_point{1s - 1ns});
+    CHECK_FALSE(bucket.try_acquire(static_cast<std::uint64_t>(n)));
+    clock.set(time_point{1s});
+    CHECK(bucket.try_acquire(static_cast<std::uint64_t>(n)));
+  }
+}
+
+TEST_CASE("GCRA-08: a key is kept until its bucket is full again, and not longer", "[token_bucket][table]") {
+  struct row {
+    duration at;
+    bool foo, bar, baz;
+  };
+  const std::vector<row> rows{{800ms, true, true, true},     {1000ms, false, true, true},
+                              {1200ms, false, false, true},  {1800ms, false, false, false},
+                              {2000ms, false, false, false}, {2200ms, false, false, false},
+                              {2800ms, false, false, false}};
+  const weir::token_bucket_options options{.rate = rate::per_second(1), .burst = 1};
+  manual_clock clock;
+  using bucket_type = basic_token_bucket<manual_clock::view>;
+  bucket_type foo{options, clock.source()};
+  bucket_type bar{options, clock.source()};
+  bucket_type baz{options, clock.source()};
+  std::vector<bucket_core> cores;
+  const auto take = [&](bucket_type& b, duration at) {
+    clock.set(time_point{at});
+    CHECK(b.try_acquire());
+    bucket_core core = bucket_core::holding(limits_of(options), time_point{}, 1);
+    core.full_at = core.ask(time_point{at}, 1).full_at;
+    cores.push_back(core);
+  };
+  take(foo, 0ms);
+  take(bar, 200ms);
+  take(baz, 800ms);
+  for (const row& r : rows) {
+    INFO(r.at.count());
+    const time_point t{r.at};
+    CHECK(foo.is_as_new_at(t) == !r.foo);
+    CHECK(bar.is_as_new_at(t) == !r.bar);
+    CHECK(baz.is_as_new_at(t) == !r.baz);
+    const auto kept = [&](const bucket_core& c) { return c.held(t) != c.limits.capacity(); };
+    CHECK(kept(cores[0]) == r.foo);
+    CHECK(kept(cores[1]) == r.bar);
+    CHECK(kept(cores[2]) == r.baz);
+  }
+}
+
 TEST_CASE("an interval is a rate", "[token_bucket][table]") {
-  // TB-20, as tokens in the long run: how many intervals fit in 10 s.
+  // TB-20, as tokens in the long run: how many intervals fit in 20 s.  A negative one is no rate: the constructor
+  // says so, where x/time/rate takes it for unlimited.
   CHECK(rate::every(0ns).is_unlimited());
+  CHECK_THROWS_AS(limits_of({.rate = rate::every(-1ns), .burst = 1}), std::invalid_argument);
+  CHECK_THROWS_AS((weir::token_bucket{{.rate = rate::every(-1ns), .burst = 1}}), std::invalid_argument);
   const std::vector<std::pair<duration, std::int64_t>> rows{
-      {1ns, 10'000'000'000}, {1us, 10'000'000}, {1ms, 10'000}, {10ms, 1000}, {100ms, 100}, {1s, 10}, {2s, 5},
-      {2500ms, 4},           {5s, 2},           {10s, 1}};
+      {1ns, 20'000'000'000}, {1us, 20'000'000}, {1ms, 20'000}, {10ms, 2000}, {100ms, 200}, {1s, 20}, {2s, 10},
+      {2500ms, 8},           {4s, 5},           {10s, 2}};
   for (const auto& [interval, tokens] : rows) {
     manual_clock clock;
     basic_token_bucket bucket{{.rate = rate::every(interval), .burst = tokens, .initial = 0}, clock.source()};
-    clock.advance(10s - 1ns);
+    clock.advance(20s - 1ns);
     CHECK(bucket.available_approx() == tokens - 1);
     clock.advance(1ns);
     CHECK(bucket.available_approx() == tokens);
+    const auto limits = limits_of({.rate = rate::every(interval), .burst = tokens});
+    const auto core = bucket_core::holding(limits, time_point{}, 0);
+    CHECK(core.tokens(time_point{20s - 1ns}) == tokens - 1);
+    CHECK(core.tokens(time_point{20s}) == tokens);
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <cstdint>
 #include <limits>
 #include <stdexcept>
 #include <string>
@@ -31,6 +32,10 @@ static_assert(!std::is_move_constructible_v<bucket_type>);
 static_assert(std::is_nothrow_move_constructible_v<bucket_type::reservation>);
 static_assert(!std::is_copy_constructible_v<bucket_type::reservation>);
 static_assert(noexcept(std::declval<weir::token_bucket&>().try_acquire()));
+
+// One cache line.
+static_assert(sizeof(weir::token_bucket) == 64 && alignof(weir::token_bucket) == 64);
+static_assert(sizeof(basic_token_bucket<weir::coarse_clock>) == 64);
 
 struct listener {
   std::vector<refusal>* heard;
@@ -166,7 +171,7 @@ TEST_CASE("a reservation that is dropped gives its tokens back, one that is used
   REQUIRE(used);
   std::move(*used).use();
   CHECK(bucket.available_approx() == 1);
-  CHECK(bucket.stats().granted == 1);
+  CHECK(bucket.stats().used == 1);
   CHECK(bucket.stats().cancelled == 1);
 }
 
@@ -186,7 +191,7 @@ TEST_CASE("a reservation ends once, wherever it was moved to", "[token_bucket]")
   second.cancel();
   std::move(second).use();
   CHECK(bucket.available_approx() == 4);
-  CHECK(bucket.stats().granted == 0);
+  CHECK(bucket.stats().used == 0);
   CHECK(bucket.stats().cancelled == 2);
 }
 
@@ -251,7 +256,7 @@ TEST_CASE("a bucket is as new exactly when it is full again", "[token_bucket]") 
   CHECK(bucket.is_full_at(time_point{333'333'334ns}));
 }
 
-TEST_CASE("each refusal is counted and heard, each grant counted", "[token_bucket]") {
+TEST_CASE("each refusal is heard, and only bookings are counted", "[token_bucket]") {
   manual_clock clock;
   std::vector<refusal> heard;
   basic_token_bucket bucket{{.rate = rate::per_second(1), .burst = 1}, clock.source(), listener{&heard}};
@@ -264,6 +269,41 @@ TEST_CASE("each refusal is counted and heard, each grant counted", "[token_bucke
                                       {refusal_reason::exceeds_capacity, std::nullopt},
                                       {refusal_reason::timed_out, 1s},
                                       {refusal_reason::timed_out, 1s}});
-  CHECK(bucket.stats().granted == 1);
-  CHECK(bucket.stats().refused == 4);
+  CHECK(bucket.stats().used == 0);
+  CHECK(bucket.stats().refused == 2);
+}
+
+TEST_CASE("an observer that asks for it is told of each grant, and counts whole requests", "[token_bucket]") {
+  struct grants {
+    std::vector<std::uint64_t>* heard;
+    void on_granted(std::uint64_t n) const noexcept { heard->push_back(n); }
+    static void on_refused(const refusal&) noexcept {}
+  };
+  static_assert(weir::grant_observer<grants>);
+  static_assert(!weir::grant_observer<listener>);
+  manual_clock clock;
+  std::vector<std::uint64_t> heard;
+  weir::request_counts counts;
+  basic_token_bucket told{{.rate = rate::per_second(1), .burst = 6}, clock.source(), grants{&heard}};
+  basic_token_bucket counted{
+      {.rate = rate::per_second(1), .burst = 6}, clock.source(), weir::counting_observer{counts}};
+  const auto play = [](auto& bucket) {
+    CHECK(bucket.try_acquire(0));
+    CHECK(bucket.try_acquire(2));
+    CHECK(bucket.acquire(3));
+    CHECK_FALSE(bucket.try_acquire(7));
+    CHECK_FALSE(bucket.acquire_for(2, 999ms));
+    std::move(*bucket.reserve(1)).use();
+    bucket.reserve(1)->cancel();
+    bucket.reconfigure({.rate = rate::unlimited()});
+    std::move(*bucket.reserve(9)).use();
+    CHECK(bucket.stats().used == 2);
+    CHECK(bucket.stats().cancelled == 1);
+    CHECK(bucket.stats().refused == 1);
+  };
+  play(told);
+  play(counted);
+  CHECK(heard == std::vector<std::uint64_t>{0, 2, 3, 1, 9});
+  CHECK(counts.granted.value() == 5);
+  CHECK(counts.refused.value() == 2);
 }

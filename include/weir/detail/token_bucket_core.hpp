@@ -5,37 +5,16 @@
 #include <bit>
 #include <compare>
 #include <cstdint>
-#include <limits>
 #include <numeric>
 #include <optional>
 #include <stdexcept>
 #include <string>
 
 #include <weir/clock.hpp>
+#include <weir/detail/wide_arithmetic.hpp>
+#include <weir/token_bucket_types.hpp>
 
-namespace weir::inline v0 {
-
-/// What becomes of the tokens held, or of the debt, when a bucket is reconfigured.
-enum class held_tokens : std::uint8_t {
-  keep,          ///< as many as before, at most the new burst
-  proportional,  ///< the same share of the burst; a debt is kept as it is
-  additive,      ///< as many more, or fewer, as the burst has grown or shrunk; makes no debt
-  reset,         ///< as if newly made
-};
-
-namespace detail {
-
-/// floor(a * b / c), saturating at the ends of int64, for b >= 0 and c > 0.  The product has 128 bits.
-[[nodiscard]] constexpr std::int64_t multiply_divide(std::int64_t a, std::int64_t b,
-                                                     std::int64_t c) noexcept {
-  __extension__ using wide = __int128;
-  const wide product = static_cast<wide>(a) * b;
-  wide quotient = product / c;
-  if (quotient * c > product) --quotient;
-  if (quotient > std::numeric_limits<std::int64_t>::max()) return std::numeric_limits<std::int64_t>::max();
-  if (quotient < std::numeric_limits<std::int64_t>::min()) return std::numeric_limits<std::int64_t>::min();
-  return static_cast<std::int64_t>(quotient);
-}
+namespace weir::inline v0::detail {
 
 /// Rate and burst of a bucket in whole numbers.
 ///
@@ -82,10 +61,33 @@ struct bucket_limits {
   }
 };
 
+/// The options once checked, in whole numbers.
+struct bucket_start {
+  bucket_limits limits;
+  std::int64_t initial;
+
+  /// Throws std::invalid_argument unless the options are as they say.
+  [[nodiscard]] static constexpr bucket_start of(const token_bucket_options& options) {
+    if (options.rate.is_unlimited()) return {bucket_limits::none(), 0};
+    const auto limits = bucket_limits::of(options.rate.tokens(), options.rate.per().count(), options.burst);
+    if (!options.initial) return {limits, limits.burst};
+    if (*options.initial < 0 || *options.initial > limits.burst) {
+      throw std::invalid_argument{"token_bucket: initial must be from 0 to burst, got " +
+                                  std::to_string(*options.initial)};
+    }
+    return {limits, *options.initial};
+  }
+};
+
 /// An instant to the tick: `whole` and `part` ticks, 0 <= part < speed.
 struct bucket_instant {
   time_point whole;
   std::int64_t part = 0;
+
+  /// The first whole nanosecond that is not before it.
+  [[nodiscard]] constexpr time_point ceil() const noexcept {
+    return part == 0 ? whole : saturating_add(whole, duration{1});
+  }
 
   friend constexpr auto operator<=>(const bucket_instant&, const bucket_instant&) noexcept = default;
 };
@@ -113,6 +115,8 @@ struct bucket_core {
 
   static constexpr std::int64_t range = std::int64_t{1} << 60;
   static constexpr std::int64_t reach = std::int64_t{1} << 61;  ///< how far ahead may be booked
+  static constexpr std::int64_t full_at_limit =
+      range + reach + bucket_limits::capacity_limit;  ///< of `full_at`
 
   /// A bucket that holds `tokens` <= burst at `now`.
   [[nodiscard]] static constexpr bucket_core holding(bucket_limits limits, time_point now,
@@ -120,14 +124,21 @@ struct bucket_core {
     return {limits, now, limits.capacity() - tokens * limits.cost};
   }
 
+  /// The latest of `now`, `mark` and the origin: a clock may have stepped back, or another thread have read it
+  /// later, since the range was moved on.
+  [[nodiscard]] constexpr time_point not_before(time_point now, time_point mark) const noexcept {
+    const time_point least = mark < origin ? origin : mark;
+    return now < least ? least : now;
+  }
+
   [[nodiscard]] constexpr bool in_range(time_point now) const noexcept {
-    const auto width = std::bit_width(static_cast<std::uint64_t>(limits.speed));
-    return elapsed(origin, now).count() <= (range >> width);
+    const auto width = std::bit_width(static_cast<std::uint64_t>(limits.speed) | 1U);
+    return since_origin(now) <= (static_cast<std::uint64_t>(range) >> width);
   }
 
   /// Ticks from the origin to `now`, which must be in range.
   [[nodiscard]] constexpr std::int64_t ticks(time_point now) const noexcept {
-    return elapsed(origin, now).count() * limits.speed;
+    return static_cast<std::int64_t>(since_origin(now)) * limits.speed;
   }
 
   /// Moves the origin to `now`, exactly, however far away it is.
@@ -141,9 +152,10 @@ struct bucket_core {
 
   /// `n` tokens, 0 < n <= burst, at `now`.
   [[nodiscard]] constexpr bucket_answer ask(time_point now, std::int64_t n) const noexcept {
+    // Where the bucket has been full for a while the excess is less than it would be: it fits, by more.
     const std::int64_t t = ticks(now);
-    const std::int64_t next = std::max(full_at, t) + n * limits.cost;
-    return {next, next - t - limits.capacity()};
+    const std::int64_t cost = n * limits.cost;
+    return {std::max(full_at, t) + cost, full_at + cost - limits.capacity() - t};
   }
 
   /// How long it takes until `excess` ticks have passed, rounded up; empty: never.
@@ -210,8 +222,14 @@ struct bucket_core {
     limits = next;
     full_at = limits.capacity() - std::clamp(tokens_now, -reach, limits.capacity());
   }
+
+ private:
+  /// Nanoseconds from the origin to `now`, none before it: without a sign no difference overflows.
+  [[nodiscard]] constexpr std::uint64_t since_origin(time_point now) const noexcept {
+    const auto since = static_cast<std::uint64_t>(now.time_since_epoch().count()) -
+                       static_cast<std::uint64_t>(origin.time_since_epoch().count());
+    return now < origin ? 0 : since;
+  }
 };
 
-}  // namespace detail
-
-}  // namespace weir::inline v0
+}  // namespace weir::inline v0::detail

@@ -25,7 +25,7 @@ struct bucket_setup {
 /// A call is three steps: it reads the clock, looks at the bucket, and decides, as of its reading or of
 /// a later instant at which tokens were taken.  What takes tokens takes them from what is there when it
 /// decides; what only tells (a refusal with its `retry_after`, `available_approx`) tells of what it
-/// looked at, though others may have taken tokens since.  `in_one_step` is stricter than the contract:
+/// looked at, as of no later instant than was known then, though others may have taken tokens since.  `in_one_step` is stricter than the contract:
 /// all of it at one instant.
 class bucket_specification {
  public:
@@ -39,6 +39,7 @@ class bucket_specification {
     std::vector<int> taken_at{};  // the instants at which tokens were taken, in order
     per_thread<int> read{};       // the clock, by calls between their steps
     per_thread<int> seen{};       // `full_at`, likewise
+    per_thread<int> known{};      // the latest of `taken_at`, likewise
     friend auto operator<=>(const state&, const state&) = default;
   };
 
@@ -68,13 +69,16 @@ class bucket_specification {
       emit(next);
     } else if (e.step == 1) {
       of(next.seen, e.thread) = s.full_at;
+      of(next.known, e.thread) = s.taken_at.empty() ? 0 : s.taken_at.back();
       emit(next);
     } else {
       const int read = std::exchange(of(next.read, e.thread), 0);
       const int seen = std::exchange(of(next.seen, e.thread), 0);
+      const int known = std::max(read, std::exchange(of(next.known, e.thread), 0));
       const auto as_of = [&](int instant) {
         state after = next;
         if (decide(after, e, read, instant)) return emit(after);
+        if (instant > known) return;
         state looked_at = next;
         looked_at.full_at = seen;
         if (decide(looked_at, e, read, instant) && looked_at.full_at == seen) emit(next);
