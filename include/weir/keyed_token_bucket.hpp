@@ -9,8 +9,6 @@
 #include <memory>
 #include <mutex>
 #include <optional>
-#include <stdexcept>
-#include <string>
 #include <type_traits>
 #include <utility>
 
@@ -22,31 +20,9 @@
 #include <weir/observer.hpp>
 #include <weir/outcome.hpp>
 #include <weir/refusal.hpp>
-#include <weir/token_bucket.hpp>
+#include <weir/token_bucket_types.hpp>
 
 namespace weir::inline v0 {
-
-namespace detail {
-
-/// A bucket's options once checked, in whole numbers.
-struct bucket_start {
-  bucket_limits limits;
-  std::int64_t initial = 0;
-};
-
-/// Throws std::invalid_argument unless the options are as they say.
-[[nodiscard]] inline bucket_start checked_start(const token_bucket_options& options) {
-  if (options.rate.is_unlimited()) return {bucket_limits::none(), 0};
-  const auto limits = bucket_limits::of(options.rate.tokens(), options.rate.per().count(), options.burst);
-  if (!options.initial) return {limits, limits.burst};
-  if (*options.initial < 0 || *options.initial > limits.burst) {
-    throw std::invalid_argument{"token_bucket: initial must be from 0 to burst, got " +
-                                std::to_string(*options.initial)};
-  }
-  return {limits, *options.initial};
-}
-
-}  // namespace detail
 
 /// Counts since construction; each shard's share of one instant.
 struct keyed_token_bucket_stats {
@@ -97,7 +73,7 @@ class keyed_token_bucket {
         hash_{std::move(hash)},
         equal_{std::move(equal)},
         observer_{std::move(observer)} {
-    const detail::bucket_start start = detail::checked_start(bucket);
+    const detail::bucket_start start = detail::bucket_start::of(bucket);
     const time_point now = clock_.now();
     for (std::size_t i = 0; i < shard_count_; ++i) {
       shards_[i].max = keys.max_keys / shard_count_ + (i < keys.max_keys % shard_count_ ? 1 : 0);
@@ -199,7 +175,7 @@ class keyed_token_bucket {
   /// Complexity  O(keys), under the locks of all shards.
   /// Exceptions  std::invalid_argument as from the constructor; nothing is then changed.
   void reconfigure(const token_bucket_options& bucket, held_tokens kept = held_tokens::keep) {
-    const detail::bucket_start next = detail::checked_start(bucket);
+    const detail::bucket_start next = detail::bucket_start::of(bucket);
     for (std::size_t i = 0; i < shard_count_; ++i) shards_[i].mutex.lock();
     const time_point now = clock_.now();
     for (std::size_t i = 0; i < shard_count_; ++i) shards_[i].reconfigure(now, next, kept);
@@ -240,7 +216,7 @@ class keyed_token_bucket {
   struct alignas(64) shard {  // a line of its own: shards are to be used at the same time
     mutable std::mutex mutex;
     table_type table;                 // guarded by mutex
-    detail::bucket_start start;       // guarded by mutex
+    detail::bucket_start start{};     // guarded by mutex
     time_point origin;                // guarded by mutex
     time_point latest;                // guarded by mutex; at which anything changed
     std::size_t max = 0;              // set before use

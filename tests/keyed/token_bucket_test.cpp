@@ -14,6 +14,7 @@
 #include <vector>
 
 #include <weir/keyed_token_bucket.hpp>
+#include <weir/token_bucket.hpp>
 #include <weir/testing/manual_clock.hpp>
 
 using namespace std::chrono_literals;
