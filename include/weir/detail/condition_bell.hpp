@@ -49,7 +49,7 @@ class condition_bell {
   }
 
   /// As `sleep`, but not past `at` on the clock of the system, nor longer than an hour.
-  void sleep_until(time_point at) noexcept {
+  void sleep(time_point at) noexcept {
     const steady_clock system;
     std::unique_lock lock{mutex_};
     signal_.wait_until(lock, std::min(at, system.now() + longest_nap), [this] { return rung_ != 0; });

@@ -61,7 +61,7 @@ class futex_bell {
   void sleep() noexcept { sleep_unless_rung(nullptr); }
 
   /// As `sleep`, but not past `at` on the clock of the system.
-  void sleep_until(time_point at) noexcept {
+  void sleep(time_point at) noexcept {
     const auto since_boot = at.time_since_epoch();
     const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(since_boot);
     timespec until{};
