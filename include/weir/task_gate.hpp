@@ -65,7 +65,8 @@ struct task_gate_stats {
 ///             step that sees `pending` clear: no trigger falls between the two.
 /// Leases      With the option `lease` a stay ends when it leaves or, exactly, once that time has passed on
 ///             the clock: its units are free, waiters are woken, and to leave has no effect any more.  What
-///             goes on inside goes on; `number()` is how those outside tell the old from the new.  Nothing of
+///             goes on inside goes on; `number()` is how those outside tell the old from the new.  It counts
+///             from when the call that let it in, its own or that of one who left, read the clock.  Nothing of
 ///             this costs anything in a gate without.
 /// Invariants  I1  At most `capacity` units are inside, but for those that were when it was lowered.
 ///             I2  Waiters enter in the order they came; nobody overtakes the first, however few units it

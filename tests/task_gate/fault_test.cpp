@@ -206,3 +206,59 @@ TEST_CASE("who waits behind one whose timer fails gets in where that one did not
   CHECK_THROWS_AS(gate.enter_for(1s, {}, 2), std::bad_alloc);
   CHECK(behind.get());
 }
+
+TEST_CASE("a pass with a lease needs memory once, and without it nothing changes",
+          "[task_gate][lease][fault]") {
+  for (const bool waits : {false, true}) {
+    const int faults = fault_loop("task_gate", "allocation", [waits](fault& next) {
+      manual_clock clock;
+      basic_task_gate gate{{.lease = 1s}, faulty_clock{clock, faulty_clock::time::leaps}};
+      bool entered = false;
+      const bool thrown = next.strike_through(
+          [&] { entered = waits ? gate.enter().has_value() : gate.try_enter().has_value(); });
+      CHECK(thrown != entered);
+      CHECK(gate.is_as_new());
+      CHECK(gate.stats().refused == 0);
+    });
+    CHECK(faults == 1);
+  }
+}
+
+TEST_CASE("runs in a gate with leases need no memory", "[task_gate][lease][fault]") {
+  const int faults = fault_loop("task_gate", "allocation", [](fault& next) {
+    task_gate gate{{.lease = 1h}};
+    next.strike_through([&] {
+      gate.run_if_idle([] {});
+      gate.run_coalesced([] {});
+      static_cast<void>(gate.wait_idle());
+    });
+    CHECK(gate.stats().ran == 2);
+  });
+  CHECK(faults == 0);
+}
+
+TEST_CASE("a timer for the end of a lease that fails ends the wait of one who enters, not of an owner",
+          "[task_gate][lease][fault]") {
+  const int faults = fault_loop("task_gate", "timer", [](fault& next) {
+    manual_clock clock;
+    basic_task_gate gate{{.lease = 1s}, faulty_clock{clock, faulty_clock::time::leaps}};
+    auto held = gate.try_enter();
+    bool entered = false;
+    const bool thrown = next.strike_through([&] { entered = gate.enter().has_value(); });
+    CHECK(thrown != entered);
+    CHECK(gate.stats().waiting == 0);
+    held.reset();
+    CHECK(gate.wait_idle_for(0s));
+
+    held = gate.try_enter();
+    int runs = 0;
+    auto owner = std::async(std::launch::async,
+                            [&] { return next.strike([&] { gate.run_coalesced([&] { ++runs; }); }); });
+    if (gate.stats().running == 1) held.reset();  // or nobody would wake an owner whose timer has failed
+    CHECK_FALSE(owner.get());
+    CHECK(runs == 1);
+    held.reset();
+    CHECK(gate.is_as_new());
+  });
+  CHECK(faults >= 1);
+}

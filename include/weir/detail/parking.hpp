@@ -70,7 +70,7 @@ class basic_parker final : public timer_target {
       if (waking_clock<Clock> || until.is_never()) {
         bell_.sleep();
       } else {
-        bell_.sleep(by_steady_clock<Clock>(until, left));
+        bell_.sleep(in_system_time<Clock>(until, left));
       }
     }
   }
@@ -79,7 +79,7 @@ class basic_parker final : public timer_target {
   [[nodiscard]] bool take_token() noexcept { return (bell_.heard() & token) != 0; }
 
   template <monotonic_clock Clock>
-  [[nodiscard]] static time_point by_steady_clock(deadline until, [[maybe_unused]] duration left) noexcept {
+  [[nodiscard]] static time_point in_system_time(deadline until, [[maybe_unused]] duration left) noexcept {
     if constexpr (std::same_as<Clock, steady_clock>) {
       return until.time();
     } else {

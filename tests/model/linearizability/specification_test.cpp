@@ -14,6 +14,7 @@
 #include "specification/flight.hpp"
 #include "specification/gate.hpp"
 #include "specification/keyed.hpp"
+#include "specification/leases.hpp"
 #include "specification/queue.hpp"
 
 namespace {
@@ -118,6 +119,31 @@ TEST_CASE("A policy says which value a full queue drops", "[linearizability]") {
   CHECK(dropping(8).allowed_by({{.capacity = 1, .overflow = weir::overflow_policy::drop_newest}, false}));
   CHECK_FALSE(
       dropping(8).allowed_by({{.capacity = 1, .overflow = weir::overflow_policy::drop_oldest}, false}));
+}
+
+TEST_CASE("A lease keeps others out until its time, and the release after it has no effect",
+          "[linearizability]") {
+  using v = lease_verb;
+  using w = lease_word;
+  const lease_specification wanted{{.capacity = 1, .lease = 10}};
+  const auto after = [](int time, script<lease_specification>::answer second) {
+    script<lease_specification> s;
+    s.call(1, {v::try_enter, 1}, {w::entered, {1}}).call(3, {v::advance, time}, {w::done, {}});
+    return s.call(2, {v::try_enter, 1}, std::move(second));
+  };
+  CHECK(after(9, {w::busy, {}}).allowed_by(wanted));
+  CHECK_FALSE(after(9, {w::entered, {2}}).allowed_by(wanted));
+  CHECK(after(10, {w::entered, {2}}).allowed_by(wanted));
+  CHECK_FALSE(after(10, {w::entered, {1}}).allowed_by(wanted));
+  CHECK_FALSE(after(10, {w::busy, {}}).allowed_by(wanted));
+  const auto released = [&](long long running, lease_word holds) {
+    script<lease_specification> s = after(10, {w::entered, {2}});
+    s.call(1, {v::holds}, {holds, {}}).call(1, {v::leave}, {w::left, {}});
+    return s.call(1, {v::running}, {w::running, {running}});
+  };
+  CHECK(released(1, w::no).allowed_by(wanted));
+  CHECK_FALSE(released(0, w::no).allowed_by(wanted));
+  CHECK_FALSE(released(1, w::yes).allowed_by(wanted));
 }
 
 TEST_CASE("A gate admits its capacity and is busy only with somebody inside", "[linearizability]") {

@@ -155,8 +155,10 @@ void waits_for_the_end(world& w) {
   });
 }
 
-const scenario end_wakes{
-    "task_gate", "one that waits is let in at the end of a lease that nobody gives up", {}, waits_for_the_end};
+const scenario end_wakes{"task_gate",
+                         "one that waits is let in at the end of a lease that nobody gives up",
+                         {},
+                         waits_for_the_end};
 
 void leaves_as_it_ends(world& w) {
   auto& s = w.make<timed>();
@@ -229,10 +231,8 @@ void gives_up_as_it_ends(world& w) {
   w.after([&] { expect(s.gate.is_as_new()); });
 }
 
-const scenario time_out_at_the_end{"task_gate",
-                                   "a time-out at the end of a lease loses no place",
-                                   {.early_wakes = 1},
-                                   gives_up_as_it_ends};
+const scenario time_out_at_the_end{
+    "task_gate", "a time-out at the end of a lease loses no place", {.early_wakes = 1}, gives_up_as_it_ends};
 
 void idle_at_the_end(world& w) {
   auto& s = w.make<timed>(2U);
@@ -257,16 +257,13 @@ const scenario end_is_idle{"task_gate",
 void overlong_run(world& w) {
   auto& g = w.make<timed_gate>(weir::task_gate_options{.lease = 1h});
   const long long start = virtual_time();
-  w.thread([&] {
-    expect(g.run_if_idle([] { std::this_thread::sleep_for(2h); }) != weir::run_result::closed);
-  });
+  w.thread(
+      [&] { expect(g.run_if_idle([] { std::this_thread::sleep_for(2h); }) != weir::run_result::closed); });
   w.thread([&, start] {
     expect(g.enter().has_value());
     expect(virtual_time() <= start + hour, "not kept out by a run that has outlived its lease");
   });
-  w.after([&] {
-    expect(g.is_as_new(), "it leaves once");
-  });
+  w.after([&] { expect(g.is_as_new(), "it leaves once"); });
 }
 
 const scenario run_expires{
