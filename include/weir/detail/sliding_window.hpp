@@ -85,13 +85,12 @@ class last_calls {
     std::ranges::fill(ring_, std::uint8_t{0});
     totals_ = {};
     next_ = 0;
-    added_ = 0;
   }
 
  private:
   std::vector<std::uint8_t> ring_;  // bit 0 failed, bit 1 slow; zero where none of the last calls stands
   std::size_t next_ = 0;
-  std::uint64_t added_ = 0;  // since the last clear
+  std::uint64_t added_ = 0;  // in all
   window_totals totals_;
 };
 
