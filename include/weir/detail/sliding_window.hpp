@@ -59,10 +59,9 @@ class last_calls {
       for (std::uint64_t i = 0; i < n; ++i) add({}, false, false);
       return;
     }
-    // Nothing bad is left: every byte of the ring is zero.
+    // Nothing bad is left.  Every byte of the ring is zero, and so it is the same wherever it begins.
     if (bad_ones) std::ranges::fill(ring_, std::uint8_t{0});
     totals_ = {std::min(size, totals_.calls + n), 0, 0};
-    next_ = static_cast<std::size_t>((next_ + n % size) % size);
     added_ += n;
   }
 
