@@ -138,6 +138,14 @@ TEST_CASE("once a ramp is over nobody looks at the clock", "[circuit_breaker][cl
   CHECK(b.succeed() == 0);
 }
 
+TEST_CASE("who closes without a ramp admits without a look at the clock", "[circuit_breaker][clock][ramp]") {
+  bench b{{.window = weir::count_window{10}, .open_for = 1s}};
+  b.breaker.transition_to(breaker_state::open);
+  b.time.advance(1s);
+  b.succeed();
+  CHECK(b.succeed() == 0);
+}
+
 TEST_CASE("a call that passed a ramp before slow calls were judged is not judged",
           "[circuit_breaker][ramp]") {
   bench b{{.window = weir::count_window{10}, .open_for = 1s, .ramp = 10s}};
@@ -177,8 +185,8 @@ TEST_CASE("a permit that takes the place of another keeps its place among the wa
   bench b{{.window = weir::count_window{4}, .slow = weir::slow_calls{.longer_than = 1s, .watched = 2}}};
   auto first = *b.breaker.try_acquire();
   auto second = *b.breaker.try_acquire();
-  first = std::move(second);  // ends the first
-  std::move(first).success();
+  second = std::move(first);  // ends the second
+  std::move(second).success();
   b.time.advance(2s);
   static_cast<void>(b.breaker.state());
   CHECK(b.breaker.stats().window_calls == 1);
