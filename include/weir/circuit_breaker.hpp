@@ -324,8 +324,7 @@ class basic_circuit_breaker {
       return a;
     });
     if (!answer.granted) return refuse(answer.why);
-    const bool judged = state_of(word) == breaker_state::half_open || (word & timed) != 0;
-    return permit{*this, word, judged ? std::optional{now} : std::nullopt, answer.place};
+    return permit{*this, word, (word & timed) != 0 ? std::optional{now} : std::nullopt, answer.place};
   }
 
   /// f() under the lock if a hand may move the breaker to `to`.

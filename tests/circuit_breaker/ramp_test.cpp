@@ -79,6 +79,17 @@ TEST_CASE("the first call on a ramp passes, then every tenth", "[circuit_breaker
   for (int i = 0; i < 40; ++i) CHECK(breaker.try_acquire().has_value() == (i % 10 == 0));
 }
 
+TEST_CASE("at 99 % of a ramp ninety calls pass before the first is refused", "[circuit_breaker][ramp]") {
+  manual_clock clock;
+  breaker_type breaker{ramped(), clock.source()};
+  climb(breaker, clock);
+  clock.advance(99s);
+  for (int i = 0; i < 90; ++i) CHECK(breaker.try_acquire());
+  CHECK_FALSE(breaker.try_acquire());
+  for (int i = 0; i < 99; ++i) CHECK(breaker.try_acquire());
+  CHECK_FALSE(breaker.try_acquire());
+}
+
 TEST_CASE("who is refused on a ramp is told when every call will pass", "[circuit_breaker][ramp]") {
   manual_clock clock;
   breaker_type breaker{ramped(), clock.source()};
@@ -237,10 +248,28 @@ TEST_CASE("a place is free again when its call ends, however it does", "[circuit
     if (i % 3 == 0) std::move(*p).success();
     if (i % 3 == 1) std::move(*p).ignore();
   }
+  clock.advance(6s);
+  CHECK(breaker.state() == breaker_state::closed);
+  CHECK(breaker.stats().window_slow == 0);
   auto hangs = breaker.try_acquire();
   clock.advance(6s);
   CHECK(breaker.state() == breaker_state::closed);
   CHECK(breaker.stats().window_slow == 1);
+}
+
+TEST_CASE("as many calls are watched as the options of the moment say", "[circuit_breaker][watch]") {
+  manual_clock clock;
+  breaker_type breaker{watching(1), clock.source()};
+  auto options = watching(3);
+  options.minimum_calls = 4;
+  breaker.reconfigure(options);
+  const auto first = breaker.try_acquire();
+  const auto second = breaker.try_acquire();
+  const auto third = breaker.try_acquire();
+  const auto fourth = breaker.try_acquire();
+  clock.advance(6s);
+  CHECK(breaker.state() == breaker_state::closed);
+  CHECK(breaker.stats().window_slow == 3);
 }
 
 TEST_CASE("calls of an older generation are watched no longer", "[circuit_breaker][watch]") {
@@ -325,7 +354,17 @@ TEST_CASE("slow calls and failed ones add up to one rate, if that is asked for",
       }
     }
     CHECK(breaker.state() == (together ? breaker_state::open : breaker_state::closed));
+    CHECK(breaker.stats().window_failed == (together ? 0 : 1));  // the window of an open breaker is empty
   }
+  manual_clock clock;
+  breaker_type breaker{
+      {.window = weir::count_window{4}, .slow = weir::slow_calls{.longer_than = 1s, .as_failures = true}},
+      clock.source()};
+  std::move(*breaker.try_acquire()).success();
+  clock.advance(1ns);
+  std::move(*breaker.try_acquire()).failure();
+  std::move(*breaker.try_acquire()).success();  // not quiet, and not slow
+  CHECK(breaker.stats().window_failed == 1);
 }
 
 TEST_CASE("a breaker can be opened until an instant", "[circuit_breaker]") {
@@ -351,6 +390,14 @@ TEST_CASE("a breaker can be opened until an instant", "[circuit_breaker]") {
   SECTION("an instant that has passed is now") {
     breaker.open_until(clock.now() - 1h);
     CHECK(breaker.state() == breaker_state::half_open);
+  }
+  SECTION("a probe of an opening that was over at once may be out for a nanosecond") {
+    breaker.open_until(clock.now() - 1h);
+    const auto probe = breaker.try_acquire();
+    CHECK(probe);
+    CHECK(breaker.state() == breaker_state::half_open);
+    clock.advance(1ns);
+    CHECK(breaker.state() == breaker_state::open);
   }
   SECTION("not from metrics_only") {
     breaker.metrics_only();

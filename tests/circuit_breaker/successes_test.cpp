@@ -3,8 +3,11 @@
 #include <catch2/catch_test_macros.hpp>
 
 #include <array>
+#include <barrier>
+#include <cstddef>
 #include <cstdint>
 #include <latch>
+#include <mutex>
 #include <thread>
 #include <utility>
 #include <vector>
@@ -71,6 +74,54 @@ TEST_CASE("a serial that does not fit into a line arms none", "[circuit_breaker]
   lines.arm(last + 1);
   CHECK_FALSE(lines.count(last + 1));
   CHECK_FALSE(lines.count(0));
+}
+
+TEST_CASE("the lines of all threads are armed, drained and closed", "[circuit_breaker]") {
+  constexpr int threads = 12;  // more than there are lines
+  success_stripes lines;
+  std::barrier step{threads + 1};
+  std::mutex one;  // join is for who holds the owner's lock
+  std::array<bool, threads> before{}, counted{}, after{};
+  std::array<std::uint64_t, 3> sums{};
+  {
+    std::vector<std::jthread> workers;
+    for (std::size_t i = 0; i < threads; ++i) {
+      workers.emplace_back([&, i] {
+        {
+          const std::lock_guard lock{one};
+          lines.join();
+        }
+        step.arrive_and_wait();  // all live: each has a number of its own
+        before[i] = lines.count(7);
+        step.arrive_and_wait();
+        step.arrive_and_wait();  // armed
+        counted[i] = lines.count(7);
+        step.arrive_and_wait();
+        step.arrive_and_wait();  // drained
+        counted[i] = counted[i] && lines.count(7);
+        step.arrive_and_wait();
+        step.arrive_and_wait();  // closed
+        after[i] = lines.count(7);
+      });
+    }
+    step.arrive_and_wait();
+    step.arrive_and_wait();
+    lines.arm(7);
+    step.arrive_and_wait();
+    step.arrive_and_wait();
+    sums[0] = lines.drain();
+    sums[1] = lines.drain();
+    step.arrive_and_wait();
+    step.arrive_and_wait();
+    sums[2] = lines.close();
+    step.arrive_and_wait();
+  }
+  for (std::size_t i = 0; i < threads; ++i) {
+    CHECK_FALSE(before[i]);
+    CHECK(counted[i]);
+    CHECK_FALSE(after[i]);
+  }
+  CHECK(sums == std::array<std::uint64_t, 3>{threads, 0, threads});
 }
 
 TEST_CASE("a line that is full counts no more until it is drained", "[circuit_breaker]") {

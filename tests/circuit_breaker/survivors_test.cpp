@@ -55,6 +55,9 @@ TEST_CASE("the defaults of the breaker are those that are documented", "[circuit
   CHECK(made(circuit_breaker_options{}).open_for == 5s);
   CHECK(made(circuit_breaker_options{}).failure_rate == weir::fraction{50, 100});
   CHECK(made(weir::slow_calls{}).rate == weir::fraction{100, 100});
+  CHECK(made(weir::slow_calls{}).watched == 0);
+  CHECK_FALSE(made(weir::slow_calls{}).as_failures);
+  CHECK(made(circuit_breaker_options{}).ramp == 0s);
   CHECK(made(weir::count_window{}).size == 100);
   CHECK(made(weir::consecutive_failures{}).count == 5);
 }

@@ -23,7 +23,7 @@ class in_flight {
   using place = std::uint32_t;
   static constexpr place none = std::numeric_limits<place>::max();
 
-  explicit in_flight(std::size_t places = 0) : calls_(places) { clear(); }
+  explicit in_flight(std::size_t places) : calls_(places) { clear(); }
 
   [[nodiscard]] std::size_t places() const noexcept { return calls_.size(); }
   [[nodiscard]] bool empty() const noexcept { return out_ == 0; }

@@ -59,10 +59,9 @@ class last_calls {
       for (std::uint64_t i = 0; i < n; ++i) add({}, false, false);
       return;
     }
-    // Nothing bad is left: every byte of the ring is zero.
+    // Nothing bad is left.  Every byte of the ring is zero, and so it is the same wherever it begins.
     if (bad_ones) std::ranges::fill(ring_, std::uint8_t{0});
     totals_ = {std::min(size, totals_.calls + n), 0, 0};
-    next_ = static_cast<std::size_t>((next_ + n % size) % size);
     added_ += n;
   }
 
@@ -85,13 +84,12 @@ class last_calls {
     std::ranges::fill(ring_, std::uint8_t{0});
     totals_ = {};
     next_ = 0;
-    added_ = 0;
   }
 
  private:
   std::vector<std::uint8_t> ring_;  // bit 0 failed, bit 1 slow; zero where none of the last calls stands
   std::size_t next_ = 0;
-  std::uint64_t added_ = 0;  // since the last clear
+  std::uint64_t added_ = 0;  // in all
   window_totals totals_;
 };
 

@@ -23,23 +23,23 @@ class thread_slots {
 
   /// Gives it back when its thread ends; whoever asks still later shares.
   struct lease {
-    ~lease() { slots_.give_back(std::exchange(mine_, shared_slot)); }
+    ~lease() { slots.give_back(std::exchange(mine, shared_slot)); }
   };
 
   static int take() noexcept {
     [[maybe_unused]] static const thread_local lease until_the_end;
-    return mine_ = slots_.take();
+    return mine = slots.take();
   }
 
-  static constinit slot_registry slots_;
-  static constinit thread_local int mine_;
+  static constinit slot_registry slots;
+  static constinit thread_local int mine;
 };
 
-inline constinit slot_registry thread_slots::slots_{};
-inline constinit thread_local int thread_slots::mine_ = thread_slots::none;
+inline constinit slot_registry thread_slots::slots{};
+inline constinit thread_local int thread_slots::mine = thread_slots::none;
 
 inline int thread_slot() noexcept {
-  const int slot = thread_slots::mine_;
+  const int slot = thread_slots::mine;
   return slot >= 0 ? slot : thread_slots::take();
 }
 
