@@ -40,14 +40,6 @@ concept fades = requires(const C& component) {
   { component.is_as_new() } noexcept -> std::convertible_to<bool>;
 };
 
-namespace detail {
-
-/// An answer that can be copied, so that it owns nothing of the component that gave it.
-template <class R>
-concept hands_out_nothing = std::is_void_v<R> || std::copy_constructible<std::remove_cvref_t<R>>;
-
-}  // namespace detail
-
 /// What happens to a key that is not known when there is no room for it and nothing as-new to forget.
 enum class keyed_overflow : std::uint8_t {
   evict_oldest,  ///< the key not used for longest is forgotten with all it had used up; counted as forced
@@ -74,6 +66,18 @@ struct keyed_stats {
   std::uint64_t erased = 0;
   std::uint64_t refused = 0;    ///< no room, fail_closed (or evict_oldest and every key in use)
   std::uint64_t untracked = 0;  ///< no room, fail_open
+
+  /// Of one shard and another.
+  constexpr keyed_stats& operator+=(const keyed_stats& other) noexcept {
+    keys += other.keys;
+    created += other.created;
+    evicted_as_new += other.evicted_as_new;
+    evicted_forced += other.evicted_forced;
+    erased += other.erased;
+    refused += other.refused;
+    untracked += other.untracked;
+    return *this;
+  }
 };
 
 /// The hash that `keyed` uses unless it is given another: for the strings of the standard library by their
@@ -88,6 +92,24 @@ struct keyed_hash<std::basic_string<char, std::char_traits<char>, Allocator>> {
     return std::hash<std::string_view>{}(text);
   }
 };
+
+namespace detail {
+
+/// How many shards the options come to.  Throws std::invalid_argument if one is out of range.
+[[nodiscard]] inline std::size_t shard_count(const keyed_options& o) {
+  if (o.max_keys == 0) throw std::invalid_argument{"keyed: max_keys must be positive, got 0"};
+  if (o.shards && (*o.shards == 0 || *o.shards > o.max_keys)) {
+    throw std::invalid_argument{"keyed: shards must be between 1 and max_keys, got " +
+                                std::to_string(*o.shards)};
+  }
+  return o.shards.value_or(std::clamp<std::size_t>(o.max_keys / 4096, 1, 16));
+}
+
+/// An answer that can be copied, so that it owns nothing of the component that gave it.
+template <class R>
+concept hands_out_nothing = std::is_void_v<R> || std::copy_constructible<std::remove_cvref_t<R>>;
+
+}  // namespace detail
 
 /// One component for each key, made when the key is first used, in bounded memory: a limiter for each user, a
 /// breaker for each host.
@@ -127,8 +149,8 @@ class keyed {
     requires std::is_invocable_r_v<Component, Make&, const Key&> ||
                  std::same_as<std::invoke_result_t<Make&, const Key&>, Component>
   explicit keyed(keyed_options options, Make make, Clock clock = {}, Hash hash = {}, Equal equal = {})
-      : options_{checked(options)},
-        shard_count_{options.shards.value_or(std::clamp<std::size_t>(options.max_keys / 4096, 1, 16))},
+      : options_{options},
+        shard_count_{detail::shard_count(options)},
         make_{std::make_unique<maker_of<Make>>(std::move(make))},
         shards_{std::make_unique<shard[]>(shard_count_)},
         clock_{std::move(clock)},
@@ -254,13 +276,7 @@ class keyed {
     for (std::size_t i = 0; i < shard_count_; ++i) {
       const shard& s = shards_[i];
       const std::lock_guard lock{s.mutex};
-      sum.keys += s.counts.keys;
-      sum.created += s.counts.created;
-      sum.evicted_as_new += s.counts.evicted_as_new;
-      sum.evicted_forced += s.counts.evicted_forced;
-      sum.erased += s.counts.erased;
-      sum.refused += s.counts.refused;
-      sum.untracked += s.counts.untracked;
+      sum += s.counts;
     }
     return sum;
   }
@@ -323,15 +339,6 @@ class keyed {
 
   static constexpr int searched_for_room = 16;
   static constexpr int swept_at_once = 4;
-
-  static keyed_options checked(const keyed_options& o) {
-    if (o.max_keys == 0) throw std::invalid_argument{"keyed: max_keys must be positive, got 0"};
-    if (o.shards && (*o.shards == 0 || *o.shards > o.max_keys)) {
-      throw std::invalid_argument{"keyed: shards must be between 1 and max_keys, got " +
-                                  std::to_string(*o.shards)};
-    }
-    return o;
-  }
 
   static void release(node* n) noexcept {
     // [A] release: whoever destroys or evicts the component sees what was done with it; acquire, pairs with

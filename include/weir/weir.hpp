@@ -8,6 +8,7 @@
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
 #include <weir/keyed.hpp>
+#include <weir/keyed_token_bucket.hpp>
 #include <weir/multi_token_bucket.hpp>
 #include <weir/observer.hpp>
 #include <weir/outcome.hpp>

@@ -274,6 +274,7 @@ class game {
              "compute sees what is stored");
       value = next_++;
       if (std::exchange(first, false)) nested();
+      clock_.now += duration{1};  // what is stored here expires with nothing that was stored inside
       if (kind == 7) throw down{};
       if (kind == 6) return {value, duration{0}};
       if (kind == 5) return {std::nullopt};

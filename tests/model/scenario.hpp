@@ -19,10 +19,11 @@ namespace weir_model {
 
 /// How far a scenario is explored.  The default is every execution that the memory model allows.
 struct bounds {
-  int preemptions = -1;     ///< -1: all interleavings; n: those with at most n preemptions
-  bool weak = true;         ///< false: sequentially consistent executions only
-  bool strict_wait = true;  ///< a futex wait may compare with any value that is visible to the thread
-  int early_wakes = 0;      ///< condition waits that return early: spuriously, or because their time has come
+  int preemptions = -1;  ///< -1: all interleavings; n: those with at most n preemptions
+  bool weak = true;      ///< false: sequentially consistent executions only
+  bool strict_wait =
+      true;             ///< a futex wait may compare with the same old value that the thread has seen last
+  int early_wakes = 0;  ///< condition waits that return early: spuriously, or because their time has come
   int failed_exchanges = 0;    ///< weak compare-exchanges that fail for no reason
   int failed_allocations = 0;  ///< calls of operator new that throw std::bad_alloc
   bool reuse_memory = false;   ///< freed memory is handed out again at once (ABA), and is not watched for use

@@ -4,7 +4,7 @@
 #include <cstdint>
 #include <string>
 
-#include <weir/keyed.hpp>
+#include <weir/keyed_token_bucket.hpp>
 #include <weir/outcome.hpp>
 #include <weir/stats.hpp>
 #include <weir/token_bucket.hpp>
@@ -17,23 +17,6 @@ namespace progression {
 /// How often: for each user first, then for all together, so that whoever is refused for himself takes
 /// nothing from the others.
 class admission {
-  using bucket = weir::basic_token_bucket<service_clock>;
-
-  struct bucket_of_user {
-    /// Makes one bucket at once, so that a bad option is found at the start and not by the first user.
-    explicit bucket_of_user(const service_options& o)
-        : rate{weir::rate::per_second(o.user_per_second)}, burst{o.user_burst}, clock{o.now} {
-      [[maybe_unused]] const bucket sample = (*this)({});
-    }
-    bucket operator()(const std::string&) const {
-      return bucket{{.rate = rate, .burst = burst, .initial = burst}, clock};
-    }
-
-    weir::rate rate;
-    std::int64_t burst;
-    service_clock clock;
-  };
-
  public:
   explicit admission(const service_options& o)
       : clock_{o.now},
@@ -43,7 +26,9 @@ class admission {
                 .burst = o.total_burst,
                 .initial = o.total_burst},
                clock_},
-        users_{{.max_keys = o.max_users}, bucket_of_user{o}, clock_} {}
+        users_{{.max_keys = o.max_users},
+               {.rate = weir::rate::per_second(o.user_per_second), .burst = o.user_burst},
+               clock_} {}
 
   [[nodiscard]] weir::outcome<> admit(const std::string& user) {
     if (limit_users_) {
@@ -69,8 +54,8 @@ class admission {
   const service_clock clock_;
   const bool limit_users_;
   const bool limit_total_;
-  bucket total_;
-  weir::keyed<std::string, bucket, service_clock> users_;
+  weir::basic_token_bucket<service_clock> total_;
+  weir::keyed_token_bucket<std::string, service_clock> users_;
   weir::event_counter refused_user_;
   weir::event_counter refused_total_;
 };

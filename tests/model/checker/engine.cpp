@@ -25,6 +25,10 @@ engine::engine() {
 }
 
 report engine::explore(const bounds& limits, const builder& build) {
+  if (active_) {
+    inside_ = true;
+    fail("explore is called inside a scenario");
+  }
   const auto began = std::chrono::steady_clock::now();
   limits_ = limits;
   build_ = &build;

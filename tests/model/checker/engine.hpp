@@ -35,7 +35,7 @@ class engine {
   // ---- What the program does.  Called by the interposition only while `watching()`. ----
 
   std::uint64_t load(const volatile void* p, std::size_t bytes, std::uint64_t initial, memory_order order,
-                     const site& at, const void* pc);
+                     const site& at);
   void store(const volatile void* p, std::size_t bytes, std::uint64_t initial, std::uint64_t value,
              memory_order order, const site& at);
   /// Replaces the newest value by `change(value)`; returns what was there.
@@ -153,8 +153,9 @@ class engine {
   [[nodiscard]] int object_at(const volatile void* p);
   void own_mutex(mutex_state& m);
   void give_mutex(mutex_state& m);
-  void note_spin(const void* pc, std::uint64_t value, bool stale);
-  [[nodiscard]] std::uint64_t look_again(int l, memory_order order);
+  void note_look(int l, int store, std::uint64_t value);
+  void look_in_vain();
+  [[nodiscard]] bool sees_the_same(int l, memory_order order);
 
   void trace(const char* what, int object, std::uint64_t value, const char* order, bool stale);
   [[nodiscard]] model_thread& me() { return threads_[static_cast<std::size_t>(current_)]; }
@@ -197,6 +198,7 @@ class engine {
   int objects_ = 0;
   std::vector<int> changes_;  // PCT: steps at which the running thread falls back
   address_table<int> locations_;
+  std::array<std::size_t, max_locations> widths_{};
   address_table<mutex_state*> mutexes_;
   std::vector<std::unique_ptr<mutex_state>> mutex_pool_;
   std::size_t mutexes_used_ = 0;

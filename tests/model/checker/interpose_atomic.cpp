@@ -27,7 +27,7 @@ class cell {
     engine& e = engine::instance();
     site& at = e.sites().of(pc, operation_name::load, order_of(order));
     ++at.executed;
-    return static_cast<T>(e.load(at_, sizeof(T), *at_, at.effective, at, pc));
+    return static_cast<T>(e.load(at_, sizeof(T), *at_, at.effective, at));
   }
 
   void store(T value, int order, const void* pc) const {

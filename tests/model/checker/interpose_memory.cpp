@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: BSL-1.0
 // Plain reads and writes of code that is compiled with -fsanitize=thread, and its heap.
+#include <cerrno>
 #include <cstdlib>
 #include <new>
 
@@ -9,8 +10,12 @@ namespace weir_model {
 
 namespace {
 
+/// The fibers have one in turn, as they have the machine's thread.
+const volatile void* const place_of_errno = &errno;
+
 void touch(const volatile void* p, std::size_t bytes, access how) {
-  if (bytes == 0 || !engine::watching() || engine::instance().is_thread_local(p)) return;
+  if (bytes == 0 || !engine::watching() || engine::instance().is_thread_local(p) || p == place_of_errno)
+    return;
   const engine::guard inside;
   engine::instance().plain(p, bytes, how);
 }
@@ -100,6 +105,28 @@ extern "C" void* __wrap_memmove(void* to, const void* from, std::size_t bytes) {
 }
 extern "C" void* __wrap_memset(void* p, int value, std::size_t bytes) {
   return __tsan_memset(p, value, bytes);
+}
+
+extern "C" int __real_memcmp(const void*, const void*, std::size_t);
+extern "C" void* __real_memchr(const void*, int, std::size_t);
+extern "C" std::size_t __real_strlen(const char*);
+
+extern "C" int __wrap_memcmp(const void* a, const void* b, std::size_t bytes) {
+  touch(a, bytes, access::read);
+  touch(b, bytes, access::read);
+  return __real_memcmp(a, b, bytes);
+}
+extern "C" void* __wrap_memchr(const void* p, int value, std::size_t bytes) {
+  void* const found = __real_memchr(p, value, bytes);
+  const auto* const begin = static_cast<const char*>(p);
+  touch(p, found == nullptr ? bytes : static_cast<std::size_t>(static_cast<char*>(found) - begin) + 1,
+        access::read);
+  return found;
+}
+extern "C" std::size_t __wrap_strlen(const char* text) {
+  const std::size_t length = __real_strlen(text);
+  touch(text, length + 1, access::read);
+  return length;
 }
 
 #define CALLER __builtin_return_address(0)

@@ -176,6 +176,30 @@ extern "C" int pthread_rwlock_wrlock(pthread_rwlock_t* l) noexcept {
   return next(l);
 }
 
+extern "C" char __executable_start;
+extern "C" char etext;
+
+/// Whether a scenario calls from there, and not the runtime library, of which nothing is watched.
+static bool is_of_program(const void* caller) {
+  const auto* const at = static_cast<const char*>(caller);
+  return at >= &__executable_start && at < &etext;
+}
+
+extern "C" int pthread_once(pthread_once_t* once, void (*run)()) {
+  static const auto next = real<int(pthread_once_t*, void (*)())>("pthread_once");
+  if (watching() && is_of_program(__builtin_return_address(0))) refuse("std::call_once");
+  return next(once, run);
+}
+
+/// A function's static object is made: it would be there from the second execution on.
+extern "C" int __cxa_guard_acquire(long long* guard) {
+  static const auto next = real<int(long long*)>("__cxa_guard_acquire");
+  if (watching() && is_of_program(__builtin_return_address(0))) {
+    refuse("a function's static object that is made in an execution (make it before)");
+  }
+  return next(guard);
+}
+
 extern "C" int pthread_create(pthread_t* id, const pthread_attr_t* attributes, void* (*body)(void*),
                               void* argument) noexcept {
   static const auto next =

@@ -159,6 +159,9 @@ class memory {
   /// The thread has been told that `l` changed.
   void refresh(int thread, int l) { state(thread).floor[index(l)] = static_cast<timestamp>(newest(l)); }
 
+  /// Whether the instants of the thread have nearly run out.
+  [[nodiscard]] bool exhausted(int thread) const { return present(thread) >= INT16_MAX - 8; }
+
   [[nodiscard]] const vector_clock& clock(int thread) const { return state(thread).current.clock; }
   [[nodiscard]] timestamp present(int thread) const { return clock(thread).of[vector_clock::at(thread)]; }
 

@@ -71,10 +71,14 @@ void engine::forget(const volatile void* p, std::size_t bytes) {
 
 int engine::location(const volatile void* p, std::size_t bytes, std::uint64_t initial, access how) {
   touch(p, bytes, how);
-  if (const int* const known = locations_.find(p)) return *known;
+  if (const int* const known = locations_.find(p)) {
+    if (widths_[static_cast<std::size_t>(*known)] != bytes) fail("an atomic is used in two sizes");
+    return *known;
+  }
   const int l = memory_.locate(current_, initial);
   if (l < 0) fail("more than " + std::to_string(max_locations) + " atomics in one execution");
   locations_.insert(p, l);
+  widths_[static_cast<std::size_t>(l)] = bytes;
   watch_.mark(p, bytes);
   return l;
 }
@@ -85,38 +89,40 @@ int engine::visible_store(int l, memory_order order) {
   return newest - choose(newest - oldest + 1);
 }
 
-/// A thread that is about to sleep may look as often as it likes and see nothing new all the while.
-std::uint64_t engine::look_again(int l, memory_order order) {
-  model_thread& self = me();
-  if (--self.unmoved == 0) {
-    coasting_ = true;  // it does not sleep but spins, which somebody's store ends
-    memory_.insist(current_);
-  }
-  return memory_.read(current_, l, memory_.oldest_visible(current_, l, order), order);
+/// One look of a thread that goes on though it spins.
+void engine::look_in_vain() {
+  if (--me().tireless > 0) return;
+  coasting_ = true;  // it spins on and on, which somebody's store ends: explored where it is held back
+  memory_.insist(current_);
 }
 
-void engine::note_spin(const void* pc, std::uint64_t value, bool stale) {
+/// Whether a thread that goes on though it spins sees here what it saw before; no point of scheduling then.
+bool engine::sees_the_same(int l, memory_order order) {
+  if (me().tireless == 0) return false;
+  const look_table::look* const before = me().looks.find(l);
+  if (before == nullptr || before->store < memory_.oldest_visible(current_, l, order)) return false;
+  look_in_vain();
+  return true;
+}
+
+void engine::note_look(int l, int store, std::uint64_t value) {
   model_thread& self = me();
-  self.saw_stale = stale;
-  const bool same = self.last_load == pc && self.last_value == value;
-  self.last_load = pc;
-  self.last_value = value;
-  self.repeated = same ? self.repeated + 1 : 0;
-  if (self.repeated >= 3) yield();
+  self.saw_stale = store != memory_.newest(l);
+  if (self.looks.note(l, store, value, self.saw_stale) >= looks_of_a_spin) yield();
 }
 
 std::uint64_t engine::load(const volatile void* p, std::size_t bytes, std::uint64_t initial,
-                           memory_order order, const site& at, const void* pc) {
+                           memory_order order, const site& at) {
   const int l = location(p, bytes, initial);
   if (at.counter) return memory_.read(current_, l, memory_.newest(l), order);
-  if (me().unmoved > 0) return look_again(l, order);
+  if (sees_the_same(l, order)) return memory_.read(current_, l, me().looks.find(l)->store, order);
   arrive({order == memory_order::seq_cst ? kind::ordered_read : kind::read, l});
   check_frame(p);
   const int store = visible_store(l, order);
   const bool stale = store != memory_.newest(l);
   const std::uint64_t value = memory_.read(current_, l, store, order);
   trace("load", l, value, name_of(order), stale);
-  note_spin(pc, value, stale);
+  note_look(l, store, value);
   return value;
 }
 
@@ -208,7 +214,9 @@ void engine::give_mutex(mutex_state& m) {
 
 void engine::lock(void* mutex) {
   mutex_state& m = mutex_at(mutex);
-  if (m.owner == current_) fail("self-deadlock: the thread owns this mutex already");
+  if (m.owner == current_) {
+    fail("self-deadlock: the thread owns this mutex already (if it is recursive, it cannot be explored)");
+  }
   arrive({kind::write, m.object}, &m);
   check_frame(mutex);
   own_mutex(m);
@@ -279,9 +287,11 @@ void engine::destroy_condition(void* condition) {
 
 bool engine::futex_wait(const volatile std::uint32_t* p, std::uint32_t value, long long deadline, wake& why) {
   const int l = location(p, sizeof *p, *p);
+  const look_table::look* const before = me().looks.find(l);
+  const bool may_be_stale = limits_.strict_wait && before != nullptr && before->stale;
   arrive({kind::write, l});
   check_frame(p);
-  const int compared = limits_.strict_wait ? visible_store(l, memory_order::relaxed) : memory_.newest(l);
+  const int compared = may_be_stale ? visible_store(l, memory_order::relaxed) : memory_.newest(l);
   if (static_cast<std::uint32_t>(memory_.value(l, compared)) != value) {
     memory_.refresh(current_, l);
     return false;
@@ -337,10 +347,11 @@ int engine::start_thread(void (*run)(void*), void* argument) {
   fresh.run = run;
   fresh.argument = argument;
   fresh.at_exit.clear();
-  fresh.last_load = nullptr;
-  fresh.repeated = 0;
+  fresh.looks.clear();
   fresh.saw_stale = false;
-  fresh.unmoved = 0;
+  fresh.tireless = 0;
+  fresh.goes_on = goes_on_alone;
+  fresh.error = 0;
   fresh.context.begin_thread(locals_);
   return t;
 }

@@ -137,6 +137,11 @@ void print(const registered_scenario& s, const bounds& limits, const report& fou
 int run_program(int count, char** words) {
   const options o = parse(count, words);
   catch_faults();
+  std::atexit([] {
+    if (!engine::active()) return;
+    std::fputs("a scenario ended the program\n", stderr);
+    std::_Exit(1);
+  });
   std::vector<registered_scenario> chosen;
   for (const registered_scenario& s : registered()) {
     if ((s.component + ": " + s.name).find(o.only) != std::string::npos) chosen.push_back(s);

@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 // Whose turn it is.
+#include <cerrno>
+
 #include "engine.hpp"
 
 namespace weir_model {
@@ -7,13 +9,16 @@ namespace weir_model {
 void engine::switch_to(int next) {
   if (next == current_) return;
   model_thread& from = me();
+  from.error = errno;
   current_ = next;
   thread(next).context.enter(from.context, locals_);
+  errno = from.error;
 }
 
 /// The running thread is about to do `next`; whoever is chosen goes on from here.
 void engine::arrive(const operation& next, const mutex_state* needs) {
   model_thread& self = me();
+  if (memory_.exhausted(current_)) fail("one thread does too much in one execution");
   self.next = next;
   self.needs = needs;
   if (building_ || thread_count_ == 1) {
@@ -53,9 +58,9 @@ void engine::block(const volatile void* on, long long deadline, const operation&
 void engine::perform(const operation& done) {
   if (done.what == operation::kind::write) fruitless_ = 0;
   if (done.what != operation::kind::read && done.what != operation::kind::ordered_read) {
-    me().last_load = nullptr;
+    me().looks.clear();
     me().saw_stale = false;
-    me().unmoved = 0;
+    me().tireless = 0;
   }
   for (int t = 1; t < thread_count_; ++t) {
     model_thread& other = thread(t);
@@ -237,15 +242,19 @@ std::string engine::stuck(const char* how) const {
   return text;
 }
 
+/// The running thread spins: it is held back until somebody has written something, or it goes on and sees nothing
+/// new, for as long as it may.
 void engine::yield() {
   if (building_ || thread_count_ == 1) return;
   model_thread& self = me();
-  if (self.unmoved > 0) return;
-  self.repeated = 0;
-  if (limits_.strict_wait && self.saw_stale && choose(2) == 1) {
-    self.unmoved = looks_before_sleep;
+  if (self.tireless > 0) return look_in_vain();
+  const bool may_go_on = self.goes_on > 0 && current_ != 0 && (limits_.strict_wait || !self.saw_stale);
+  if (may_go_on && choose(2) == 1) {
+    --self.goes_on;
+    self.tireless = looks_in_vain;
     return;
   }
+  self.looks.clear();
   memory_.insist(current_);
   self.is = model_thread::state::yielded;
   self.next = {};

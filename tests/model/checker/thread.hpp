@@ -2,9 +2,13 @@
 // One thread of an execution, and what it is about to do.
 #pragma once
 
+#include <algorithm>
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <limits>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "fiber.hpp"
@@ -51,8 +55,55 @@ struct mutex_state {
 /// Why a blocked thread goes on.
 enum class wake : std::uint8_t { notified, spurious, timed_out };
 
-/// More than the standard library's wait, which loads sixteen times before it sleeps.
-inline constexpr int looks_before_sleep = 32;
+/// What a thread has loaded since it last changed something or saw something new: who loads the same value of an
+/// atomic again and again spins.
+class look_table {
+ public:
+  struct look {
+    int location;
+    int store;
+    std::uint64_t value;
+    int times;
+    bool stale;  // there was a newer store
+  };
+
+  void clear() { count_ = 0; }
+
+  [[nodiscard]] const look* find(int location) const {
+    const auto end = looks_.begin() + count_;
+    const auto at = std::find_if(looks_.begin(), end, [&](const look& l) { return l.location == location; });
+    return at == end ? nullptr : &*at;
+  }
+
+  /// How often `value` has been seen there in a row, this time included.
+  int note(int location, int store, std::uint64_t value, bool stale) {
+    look* known = const_cast<look*>(std::as_const(*this).find(location));
+    if (known != nullptr && known->value != value) {
+      clear();
+      known = nullptr;
+    }
+    if (known == nullptr) {
+      if (count_ == static_cast<int>(looks_.size())) clear();
+      known = &looks_[static_cast<std::size_t>(count_++)];
+      *known = {location, store, value, 0, stale};
+    }
+    known->store = store;
+    known->stale = stale;
+    return ++known->times;
+  }
+
+ private:
+  std::array<look, 16> looks_{};
+  int count_ = 0;
+};
+
+/// So often in a row a thread may see the same before it counts as one that spins.
+inline constexpr int looks_of_a_spin = 4;
+/// So often a thread that spins may look once more and see nothing new: more than the standard library's wait, which
+/// loads sixteen times before it sleeps.
+inline constexpr int looks_in_vain = 64;
+/// So often in an execution a thread that spins or yields may go on although nobody has written anything.
+inline constexpr int goes_on_alone = 3;
 
 inline constexpr long long no_deadline = std::numeric_limits<long long>::max();
 
@@ -78,12 +129,11 @@ struct model_thread {
   void* argument = nullptr;
   std::vector<std::pair<void (*)(void*), void*>> at_exit;  // destructors of thread_local variables
 
-  // A thread that loads the same value at the same place again and again spins.
-  const void* last_load = nullptr;
-  std::uint64_t last_value = 0;
-  int repeated = 0;
+  look_table looks;
   bool saw_stale = false;  // its last load did not return the newest store
-  int unmoved = 0;         // so many loads more may see nothing new, until it sleeps
+  int tireless = 0;        // so many looks more may see nothing new
+  int goes_on = 0;         // so often more it may go on alone
+  int error = 0;           // its errno
 
   int priority = 0;        // of the random scheduler
   std::string blocked_at;  // while tracing: where it waits

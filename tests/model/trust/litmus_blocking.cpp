@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: BSL-1.0
-// What blocks, and what the outcomes of blocking are: mutexes, condition variables, futexes, semaphores, threads, time;
+// What blocks, and what the outcomes of blocking are: mutexes, condition variables, futexes, latches, threads, time;
 // and what the bounds of an exploration leave out.
 #include "litmus.hpp"
 
@@ -8,7 +8,6 @@
 #include <condition_variable>
 #include <latch>
 #include <mutex>
-#include <semaphore>
 #include <thread>
 
 namespace {
@@ -274,25 +273,6 @@ void latch(world& w, outcome_book& book) {
 }
 
 const litmus latch_meets{"latch: both see what the other did before", "11", latch, kernel};
-
-void semaphore(world& w, outcome_book& book) {
-  struct room {
-    std::binary_semaphore free{1};
-    int n = 0;
-    int seen[2] = {};
-  };
-  auto& s = w.make<room>();
-  for (int i = 0; i < 2; ++i) {
-    w.thread([&s, i] {
-      s.free.acquire();
-      s.seen[i] = s.n++;
-      s.free.release();
-    });
-  }
-  w.after([&] { book.add({s.seen[0], s.seen[1], s.n}); });
-}
-
-const litmus semaphore_excludes{"semaphore: excludes and publishes", "012 102", semaphore, kernel};
 
 // ---- threads and time
 
