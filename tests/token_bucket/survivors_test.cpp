@@ -172,6 +172,15 @@ TEST_CASE("a limited bucket must be told its burst", "[token_bucket]") {
   CHECK_NOTHROW(bucket_type{{.rate = rate::unlimited()}, clock.source()});
 }
 
+TEST_CASE("before the origin no time has passed", "[token_bucket]") {
+  const bucket_core core{bucket_limits{3, 7, 10}, at(5), 7};
+  for (const std::int64_t ns : {std::numeric_limits<std::int64_t>::min(), std::int64_t{4}, std::int64_t{5}}) {
+    CHECK(core.ticks(at(ns)) == 0);
+    CHECK(core.in_range(at(ns)));
+  }
+  CHECK(core.ticks(at(6)) == 3);
+}
+
 TEST_CASE("to move the origin keeps the part of a nanosecond", "[token_bucket]") {
   bucket_core core{bucket_limits{3, 7, 10}, at(0), 7};
   core.rebase(at(2));
