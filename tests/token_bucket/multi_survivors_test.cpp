@@ -153,3 +153,76 @@ TEST_CASE("a clock that steps back behind a booking finds it waited for still", 
   clock.set(at(200));
   CHECK(bucket.available_approx() == 1);
 }
+
+TEST_CASE("an observer of several bands is told of each grant and each refusal", "[multi_token_bucket]") {
+  struct listener {
+    std::vector<std::uint64_t>* grants;
+    std::vector<weir::refusal>* refusals;
+    void on_granted(std::uint64_t n) const noexcept { grants->push_back(n); }
+    void on_refused(const weir::refusal& why) const noexcept { refusals->push_back(why); }
+  };
+  manual_clock clock;
+  std::vector<std::uint64_t> grants;
+  std::vector<weir::refusal> refusals;
+  weir::basic_multi_token_bucket bucket{std::vector<bandwidth>{quick}, clock.source(),
+                                        listener{&grants, &refusals}};
+  CHECK(bucket.try_acquire());
+  CHECK(bucket.acquire());
+  std::move(*bucket.reserve()).use();
+  CHECK(bucket.available_approx() == 0);
+  CHECK(bucket.try_acquire(0));
+  CHECK_FALSE(bucket.try_acquire());
+  CHECK_FALSE(bucket.reserve(2, 19ns));
+  CHECK_FALSE(bucket.acquire_for(2, 19ns));
+  CHECK_FALSE(bucket.acquire(4));
+  CHECK(grants == std::vector<std::uint64_t>{1, 1, 1, 0});
+  CHECK(refusals == std::vector<weir::refusal>{{weir::refusal_reason::rate_limited, 10ns},
+                                               {weir::refusal_reason::timed_out, 20ns},
+                                               {weir::refusal_reason::timed_out, 20ns},
+                                               {weir::refusal_reason::exceeds_capacity, std::nullopt}});
+}
+
+TEST_CASE("a wait for several bands may be just as long as it is, and none is needed for what is there",
+          "[multi_token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{quick}, clock.source()};
+  auto there = bucket.reserve(3, -1ns);
+  REQUIRE(there);
+  CHECK(there->act_at() == clock.now());
+  auto first = bucket.reserve(2, 20ns);
+  REQUIRE(first);
+  first->cancel();
+  clock.set(at(10));
+  auto nothing = bucket.reserve(0);
+  REQUIRE(nothing);
+  CHECK(nothing->act_at() == at(10));
+  nothing->cancel();
+  CHECK(bucket.available_approx() == 1);
+  auto later = bucket.reserve(2);
+  *there = std::move(*later);
+  CHECK(there->act_at() == at(20));
+  std::move(*there).use();
+  CHECK(bucket.stats().used == 1);
+}
+
+TEST_CASE("whatever changes a bucket of several bands, a clock that steps back finds it as it was then",
+          "[multi_token_bucket]") {
+  manual_clock clock{at(100)};
+  bucket_type bucket{{{.rate = {1, 10ns}, .burst = 9, .initial = 0}}, clock.source()};
+  clock.set(at(150));
+  SECTION("a grant") { CHECK(bucket.try_acquire(1)); }
+  SECTION("a booking") { std::move(*bucket.reserve(1)).use(); }
+  SECTION("a gift") {
+    bucket.add(1);
+    CHECK(bucket.try_acquire_at(at(150), 2));
+  }
+  SECTION("other bands") {
+    bucket.reconfigure({{.rate = {1, 10ns}, .burst = 8}});
+    CHECK(bucket.try_acquire_at(at(0), 1));
+  }
+  clock.set(at(120));
+  CHECK(bucket.available_approx() == 4);
+  bucket.reconfigure({{.rate = {1, 10ns}, .burst = 7}});
+  CHECK(bucket.available_at(at(150)) == 4);
+  CHECK(bucket.reserve(5)->act_at() == at(160));
+}
