@@ -146,6 +146,20 @@ TEST_CASE("to take needs no memory; the first booking, wait or change does, and 
   }
 }
 
+TEST_CASE("what can never be granted is refused without memory", "[token_bucket][fault]") {
+  const int faults = fault_loop("token_bucket", "allocation", [](fault& next) {
+    manual_clock clock;
+    bucket_type bucket{{.rate = rate::zero(), .burst = 2}, faulty_clock{clock}};
+    CHECK_FALSE(next.strike_through([&] {
+      (void)bucket.acquire(3);
+      (void)bucket.acquire(2);
+      (void)bucket.acquire(1);
+    }));
+    CHECK(bucket.available_approx() == 0);
+  });
+  CHECK(faults == 0);
+}
+
 TEST_CASE("a bucket that does not start full needs memory to be made", "[token_bucket][fault]") {
   const int faults = fault_loop("token_bucket", "allocation", [](fault& next) {
     manual_clock clock;

@@ -172,6 +172,35 @@ TEST_CASE("a limited bucket must be told its burst", "[token_bucket]") {
   CHECK_NOTHROW(bucket_type{{.rate = rate::unlimited()}, clock.source()});
 }
 
+TEST_CASE("a clock that steps back behind a change finds the bucket as it was then", "[token_bucket]") {
+  manual_clock clock{at(0)};
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 9, .initial = 0}, clock.source()};
+  clock.set(at(50));
+  bucket.reconfigure({.rate = rate{1, 10ns}, .burst = 8});
+  clock.set(at(20));
+  CHECK(bucket.available_approx() == 5);
+  bucket.reconfigure({.rate = rate{1, 10ns}, .burst = 7});
+  CHECK(bucket.available_at(at(50)) == 5);
+}
+
+TEST_CASE("no wait leads past the end of time", "[token_bucket]") {
+  manual_clock clock{time_point::max() - 5ns};
+  bucket_type bucket{{.rate = rate{1, 10ns}, .burst = 9, .initial = 0}, clock.source()};
+  CHECK(bucket.try_acquire().error().retry_after == 5ns);
+  bucket_type old{{.rate = rate{1, 10ns}, .burst = 1}, clock.source()};
+  CHECK(old.try_acquire());
+  CHECK(old.try_acquire_at(time_point::min()).error().retry_after == duration::max());
+}
+
+TEST_CASE("before the origin no time has passed", "[token_bucket]") {
+  const bucket_core core{bucket_limits{3, 7, 10}, at(5), 7};
+  for (const std::int64_t ns : {std::numeric_limits<std::int64_t>::min(), std::int64_t{4}, std::int64_t{5}}) {
+    CHECK(core.ticks(at(ns)) == 0);
+    CHECK(core.in_range(at(ns)));
+  }
+  CHECK(core.ticks(at(6)) == 3);
+}
+
 TEST_CASE("to move the origin keeps the part of a nanosecond", "[token_bucket]") {
   bucket_core core{bucket_limits{3, 7, 10}, at(0), 7};
   core.rebase(at(2));

@@ -84,6 +84,8 @@ constexpr std::array scaled{
     scaled_row{least, 3, 2, least},
     scaled_row{least, most, 1, least},
     scaled_row{-most, 2, 2, -most},
+    // The quotient is 2^64 - 1 and a fraction.
+    scaled_row{-6548177331224692246, 8179640967106843225, 2903587719564151835, least},
     scaled_row{-most, 4, 5, -7378697629483820646},
 };
 

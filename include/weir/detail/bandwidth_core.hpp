@@ -43,7 +43,8 @@ struct fine_instant {
   return fine_instant{from + wait, part, speed};
 }
 
-/// A band whose tokens come one by one: a bucket, and what it was given beyond its burst.
+/// A band whose tokens come one by one: a bucket, and what it was given beyond its burst.  At an unlimited rate
+/// a token costs nothing, and every answer is as it must be without a case of its own.
 ///
 /// Invariants  S1  There is a surplus only while the bucket is full: none comes back above the burst.
 class smooth_band {
@@ -57,7 +58,6 @@ class smooth_band {
 
   /// When `n` tokens are there, `from` at the earliest; never at rate zero.
   [[nodiscard]] std::optional<fine_instant> fits_at(const fine_instant& from, std::int64_t n) const noexcept {
-    if (core_.limits.unlimited()) return from;
     bucket_core core = core_;
     const std::int64_t now = settle(core, from);
     const std::int64_t excess =
@@ -71,7 +71,6 @@ class smooth_band {
 
   /// Takes what is there at `at`, which no later call precedes.
   void take(const fine_instant& at, std::int64_t n) noexcept {
-    if (core_.limits.unlimited()) return;
     const std::int64_t now = settle(core_, at);
     const std::int64_t cost = n * core_.limits.cost;
     const std::int64_t beyond = std::min(surplus_, cost);
@@ -81,15 +80,12 @@ class smooth_band {
 
   /// Gives `n` tokens, up to the burst, or beyond it.
   void add(const fine_instant& at, std::int64_t n, bool beyond) noexcept {
-    if (core_.limits.unlimited()) return;
     const std::int64_t now = settle(core_, at);
     const std::int64_t missing = std::max<std::int64_t>(0, core_.full_at - now);
     const std::int64_t amount = multiply_divide(n, core_.limits.cost, 1);
     core_.full_at = now + std::max<std::int64_t>(0, missing - amount);
     if (beyond && amount > missing) {
-      surplus_ = std::min(bucket_limits::capacity_limit, surplus_) +
-                 std::min(bucket_limits::capacity_limit, amount - missing);
-      surplus_ = std::min(bucket_limits::capacity_limit, surplus_);
+      surplus_ += std::min(bucket_limits::capacity_limit - surplus_, amount - missing);
     }
   }
 
@@ -113,7 +109,6 @@ class smooth_band {
   void reconfigure(const bucket_start& next, const fine_instant& at, held_tokens kept) noexcept {
     core_.reconfigure(at.ceil(), next.limits, kept, next.initial);
     surplus_ = 0;
-    initial_ = next.initial;
   }
 
   [[nodiscard]] std::int64_t burst() const noexcept { return core_.limits.burst; }
@@ -146,6 +141,7 @@ class lump_band {
       : refill_{options.rate.tokens()},
         period_{options.rate.per()},
         burst_{options.burst},
+        tokens_{options.burst},
         first_{*options.refill_at},
         next_{first_},
         prorated_{options.prorated && !options.initial},
@@ -209,7 +205,7 @@ class lump_band {
   /// Full, but for the share of the first tokens that is still to come, if that is less than a period away.
   [[nodiscard]] std::int64_t at_first(time_point now) const noexcept {
     const duration left = elapsed(now, next_);
-    if (!prorated_ || left == duration::zero() || left >= period_) return burst_;
+    if (!prorated_ || left == duration::zero()) return burst_;
     const std::int64_t share = multiply_divide(refill_, left.count(), period_.count());
     return std::min(burst_, std::max<std::int64_t>(0, burst_ - refill_) + share);
   }
@@ -217,21 +213,24 @@ class lump_band {
   /// Adds what has come until `now`, up to the burst.
   void settle(time_point now) noexcept {
     if (now < next_ || next_ == time_point::max()) return;  // at the end of time no more come
-    // At the end of time one less than it may be; all are needed by then.
-    const std::int64_t lumps = std::min<std::int64_t>(elapsed(next_, now) / period_, most_ - 1) + 1;
+    // Without a sign no difference overflows.
+    const auto since = static_cast<std::uint64_t>(now.time_since_epoch().count()) -
+                       static_cast<std::uint64_t>(next_.time_since_epoch().count());
+    const auto period = static_cast<std::uint64_t>(period_.count());
     if (tokens_ < burst_) {
-      const std::int64_t needed = (burst_ - tokens_ - 1) / refill_ + 1;
-      tokens_ = lumps >= needed ? burst_ : tokens_ + lumps * refill_;
+      const std::int64_t most = (burst_ - tokens_) / refill_;  // come before it is full
+      const std::uint64_t lumps = since / period;              // have come after the first
+      tokens_ = lumps >= static_cast<std::uint64_t>(most)
+                    ? burst_
+                    : tokens_ + (static_cast<std::int64_t>(lumps) + 1) * refill_;
     }
-    next_ = saturating_add(next_, duration{multiply_divide(lumps, period_.count(), 1)});
+    next_ = saturating_add(now - duration{static_cast<std::int64_t>(since % period)}, period_);
   }
-
-  static constexpr std::int64_t most_ = std::numeric_limits<std::int64_t>::max();
 
   std::int64_t refill_;  // tokens that come at once
   duration period_;
   std::int64_t burst_;
-  std::int64_t tokens_ = 0;
+  std::int64_t tokens_;
   time_point first_;  // when the first ones came or come
   time_point next_;   // when the next ones come
   bool prorated_;
@@ -390,7 +389,6 @@ class bandwidth_core {
     if (found->then_taken == 0) {
       ahead_.erase(found);
     } else {
-      found->number = 0;
       found->n = 0;
     }
     bands_.copy(before_);
@@ -467,7 +465,6 @@ class bandwidth_core {
   }
 
   void record(const event& e, time_point now) {
-    ahead_.reserve(ahead_.size() + 1 > ahead_.capacity() ? 2 * ahead_.size() + 1 : 0);
     forget(now);
     if (ahead_.empty()) before_.copy(bands_);
     ahead_.push_back(e);

@@ -26,7 +26,7 @@ struct bucket_snapshot {
 ///                    own: the next base lies above every word that was in use.  (The 2^64 values come round
 ///                    again, at the earliest 18 s later at a rate with 10^9 tokens in lowest terms, 580 years
 ///                    at a whole number of nanoseconds a token; the suspended CAS would have to meet its own
-///                    value to the tick.)
+///                    value to the tick, the suspended reader of C1 a base within 2^63 below its word.)
 ///                C1  A snapshot whose word is not below its base is of one configuration.  The word comes
 ///                    first, so no field is older than it [A].  A writer stores the base before every other
 ///                    field, and the reader loads it after them, so a field that is newer than the word

@@ -8,8 +8,8 @@ namespace weir::inline v0::detail {
 
 /// A whole number of 128 bits, in halves.
 struct wide_number {
-  std::uint64_t high = 0;
-  std::uint64_t low = 0;
+  std::uint64_t high;
+  std::uint64_t low;
 
   friend constexpr bool operator==(const wide_number&, const wide_number&) noexcept = default;
 };

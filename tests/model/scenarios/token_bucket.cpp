@@ -50,6 +50,16 @@ void last_token(world& w) {
 const scenario last_token_{"token_bucket", "of three that want the last token one gets it", everything,
                            last_token};
 
+void one_each(world& w) {
+  auto& bucket = w.make<still_bucket>(weir::token_bucket_options{weir::rate::zero(), 3});
+  for (int i = 0; i < 3; ++i) {
+    w.thread([&] { expect(bucket.try_acquire().has_value(), "however often another one comes first"); });
+  }
+  w.after([&] { expect(bucket.available_at(at(0)) == 0); });
+}
+const scenario one_each_{"token_bucket", "three that want what is there for three get one each", everything,
+                         one_each};
+
 void all_or_none(world& w) {
   auto& bucket = w.make<still_bucket>(weir::token_bucket_options{weir::rate::zero(), 5, 4});
   auto& taken = w.make<std::atomic<int>>(0);

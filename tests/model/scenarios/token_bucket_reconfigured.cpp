@@ -33,7 +33,10 @@ void seen_whole(world& w) {
     const std::int64_t seen = bucket.available_at(at(106));
     expect(seen == 4 || seen == 11, "2 + floor(6 * 3 / 7) or 4 + floor(3 * 5 / 2)");
   });
-  w.after([&] { expect(bucket.available_at(at(106)) == 11); });
+  w.after([&] {
+    expect(bucket.available_at(at(106)) == 11);
+    expect(bucket.reserve(11, weir::duration::max()).has_value(), "whoever met the change has left the lock");
+  });
 }
 const scenario seen_whole_{"token_bucket", "who reads sees one configuration, never parts of two", everything,
                            seen_whole};
