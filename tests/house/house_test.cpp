@@ -38,18 +38,29 @@ std::vector<header> headers() {
 
 /// The layer of a header; an include may only point to a lower one, and within the vocabulary to its own.
 int layer(std::string_view name) {
-  static const std::map<std::string, int, std::less<>> layers{
-      {"clock.hpp", 0},           {"deadline.hpp", 0},
-      {"refusal.hpp", 0},         {"outcome.hpp", 0},
-      {"stats.hpp", 0},           {"observer.hpp", 0},
-      {"version.hpp", 0},         {"ttl_cache_types.hpp", 1},
-      {"ttl_cache.hpp", 2},       {"task_gate.hpp", 2},
-      {"bounded_queue.hpp", 2},   {"token_bucket.hpp", 2},
-      {"circuit_breaker.hpp", 2}, {"single_flight.hpp", 2},
-      {"retry.hpp", 2},           {"adaptive_limit.hpp", 2},
-      {"keyed.hpp", 3},           {"batcher.hpp", 3},
-      {"event_bus.hpp", 3},       {"resource_pool.hpp", 3},
-      {"pipeline.hpp", 5},        {"weir.hpp", 6}};
+  static const std::map<std::string, int, std::less<>> layers{{"clock.hpp", 0},
+                                                              {"deadline.hpp", 0},
+                                                              {"refusal.hpp", 0},
+                                                              {"outcome.hpp", 0},
+                                                              {"stats.hpp", 0},
+                                                              {"observer.hpp", 0},
+                                                              {"version.hpp", 0},
+                                                              {"ttl_cache_types.hpp", 1},
+                                                              {"ttl_cache.hpp", 2},
+                                                              {"task_gate.hpp", 2},
+                                                              {"bounded_queue.hpp", 2},
+                                                              {"token_bucket.hpp", 2},
+                                                              {"circuit_breaker.hpp", 2},
+                                                              {"single_flight.hpp", 2},
+                                                              {"retry.hpp", 2},
+                                                              {"adaptive_limit.hpp", 2},
+                                                              {"keyed.hpp", 3},
+                                                              {"keyed_token_bucket.hpp", 4},
+                                                              {"batcher.hpp", 3},
+                                                              {"event_bus.hpp", 3},
+                                                              {"resource_pool.hpp", 3},
+                                                              {"pipeline.hpp", 5},
+                                                              {"weir.hpp", 6}};
   if (name == "backoff.hpp" || name == "retry_budget.hpp") return 1;  // the pure cores of retry
   if (name.starts_with("detail/") || name.starts_with("testing/")) return 1;
   if (name.starts_with("policy/")) return 4;
