@@ -58,19 +58,21 @@ TEST_CASE("each key has a bucket of its own, made when it is first used", "[keye
 }
 
 TEST_CASE("nothing, and what no bucket can ever grant, makes no key known", "[keyed]") {
-  limits map{{}, {.rate = rate::per_second(1), .burst = 3}, manual_clock{}.source()};
+  manual_clock clock;
+  limits map{{}, {.rate = rate::per_second(1), .burst = 3}, clock.source()};
   CHECK(map.try_acquire("a", 0));
   CHECK(map.try_acquire("a", 4).error() == weir::refused_for_ever(refusal_reason::exceeds_capacity));
   CHECK(map.size_approx() == 0);
 
-  limits unlimited{{}, {.rate = rate::unlimited()}, manual_clock{}.source()};
+  limits unlimited{{}, {.rate = rate::unlimited()}, clock.source()};
   CHECK(unlimited.try_acquire("a", 1'000'000'000));
   CHECK(unlimited.available_approx("a") == std::numeric_limits<std::int64_t>::max());
   CHECK(unlimited.size_approx() == 0);
 }
 
 TEST_CASE("at rate zero a key has its first tokens, then none for ever", "[keyed]") {
-  limits map{{}, {.rate = rate::zero(), .burst = 5, .initial = 2}, manual_clock{}.source()};
+  manual_clock clock;
+  limits map{{}, {.rate = rate::zero(), .burst = 5, .initial = 2}, clock.source()};
   CHECK(map.try_acquire("a", 2));
   CHECK(map.try_acquire("a").error() == weir::refused_for_ever(refusal_reason::rate_limited));
   CHECK(map.evict_as_new() == 0);
@@ -195,9 +197,10 @@ TEST_CASE("reconfigure reaches every key at once, and keeps its tokens as asked"
 
 TEST_CASE("bad options are named", "[keyed]") {
   using Catch::Matchers::Message;
-  CHECK_THROWS_MATCHES((numbers{{.max_keys = 0}, one_a_second, manual_clock{}.source()}),
-                       std::invalid_argument, Message("keyed: max_keys must be positive, got 0"));
-  CHECK_THROWS_MATCHES((numbers{{}, {.rate = rate::per_second(1), .burst = -1}, manual_clock{}.source()}),
+  manual_clock clock;
+  CHECK_THROWS_MATCHES((numbers{{.max_keys = 0}, one_a_second, clock.source()}), std::invalid_argument,
+                       Message("keyed: max_keys must be positive, got 0"));
+  CHECK_THROWS_MATCHES((numbers{{}, {.rate = rate::per_second(1), .burst = -1}, clock.source()}),
                        std::invalid_argument, Message("token_bucket: burst must be positive, got -1"));
 }
 
@@ -271,11 +274,13 @@ TEST_CASE("a limit for each key holds while keys come and go on many threads", "
 TEST_CASE("a reconfiguration under fire is never torn: no key has more than its burst", "[keyed][stress]") {
   keyed_token_bucket<std::uint64_t> map{{.max_keys = 64, .shards = 4}, {.rate = rate::zero(), .burst = 10}};
   std::atomic<bool> done{false};
+  std::atomic<int> asked{0};
   std::vector<std::jthread> all;
   for (int t = 0; t < 7; ++t) {
     all.emplace_back([&, t] {
       std::mt19937 random{static_cast<std::uint32_t>(t)};
       while (!done) {
+        ++asked;
         const std::uint64_t key = random() % 32;
         static_cast<void>(map.try_acquire(key, 1 + random() % 20));
         const std::int64_t there = map.available_approx(key);
@@ -283,7 +288,7 @@ TEST_CASE("a reconfiguration under fire is never torn: no key has more than its 
       }
     });
   }
-  for (int i = 0; i < 500; ++i) {
+  for (int i = 0; i < 500 || asked < 1000; ++i) {
     map.reconfigure(
         {.rate = i % 3 == 0 ? rate::zero() : rate{999'999'937, 1s}, .burst = i % 2 == 0 ? 20 : 10},
         held_tokens::reset);
