@@ -160,11 +160,11 @@ void for_threads(const char* name, void (*run)(benchmark::State&)) {
   for_threads("circuit_breaker/closed_consecutive", closed_consecutive);
   for_threads("circuit_breaker/closed_one_percent_fails", closed_one_percent_fails);
   for_threads("circuit_breaker/open", open);
-  for_threads("peer/mutex_closed", mutex_closed);
-  for_threads("peer/mutex_open", mutex_open);
-  for_threads("floor/clock", clock_read);
-  for_threads("floor/clock_and_load", clock_and_load);
-  for_threads("floor/cas_own_line", cas_own_line);
+  for_threads("circuit_breaker/closed_count_window/peer:mutex", mutex_closed);
+  for_threads("circuit_breaker/open/peer:mutex", mutex_open);
+  for_threads("circuit_breaker/closed_time_window/floor:clock", clock_read);
+  for_threads("circuit_breaker/open/floor:clock+load", clock_and_load);
+  for_threads("circuit_breaker/closed_count_window/floor:CAS", cas_own_line);
   return true;
 }();
 

@@ -165,18 +165,18 @@ void add(const char* name, void (*body)(benchmark::State&)) {
 }
 
 const bool registered = [] {
-  add("floor/cas_pair", floor_cas_pair);
+  add("task_gate/enter_leave/floor:CAS_pair", floor_cas_pair);
   add("task_gate/enter_leave", gate_enter_leave);
   add("task_gate/enter_number_leave", gate_enter_number_leave);
   add("task_gate/enter_leave_leased", gate_enter_leave_leased);
-  add("peer/mutex_enter_leave", mutex_enter_leave);
-  add("peer/try_lock_unlock", try_lock_unlock);
-  add("peer/counting_semaphore_acquire_release", semaphore_acquire_release);
-  add("floor/load", floor_load);
+  add("task_gate/enter_leave/peer:mutex", mutex_enter_leave);
+  add("task_gate/enter_leave/peer:try_lock", try_lock_unlock);
+  add("task_gate/enter_leave/peer:counting_semaphore", semaphore_acquire_release);
+  add("task_gate/busy/floor:load", floor_load);
   add("task_gate/busy", gate_busy);
   add("task_gate/busy_leased", gate_busy_leased);
-  add("peer/mutex_busy", mutex_busy);
-  add("peer/counting_semaphore_busy", semaphore_busy);
+  add("task_gate/busy/peer:mutex", mutex_busy);
+  add("task_gate/busy/peer:counting_semaphore", semaphore_busy);
   add("task_gate/run_if_idle", gate_run_if_idle);
   add("task_gate/run_coalesced", gate_run_coalesced);
   return true;
