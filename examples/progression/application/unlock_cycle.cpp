@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #include "application/unlock_cycle.hpp"
 
+#include <limits>
 #include <optional>
 #include <random>
 #include <string>
@@ -38,30 +39,30 @@ unlock_cycle::unlock_cycle(const tree& t, store& db, store_port& port, event_sin
       last_check_{clock_.now().time_since_epoch().count()},
       gate_{{}, clock_} {}
 
-void unlock_cycle::trigger() noexcept {
-  triggers_.add();
-  run();
-}
+void unlock_cycle::trigger() noexcept { trigger(std::numeric_limits<std::int64_t>::max()); }
 
 void unlock_cycle::trigger(std::int64_t cycle) noexcept {
   triggers_.add();
+  if (is_over(cycle)) return;
+  raise(wanted_, cycle);
+  if (!coalescing_) return check();
+  static_cast<void>(gate_.run_coalesced([this] {
+    // What was wanted before this run is seen here: a trigger happens-before the run that answers it.
+    // [relaxed] That is the gate's doing.
+    if (!is_over(wanted_.exchange(0, std::memory_order_relaxed))) check();
+  }));
+}
+
+bool unlock_cycle::is_over(std::int64_t cycle) const noexcept {
   // [relaxed] Cycles only grow: whatever value is seen, a lesser cycle is over.
-  if (cycle >= latest_cycle_.load(std::memory_order_relaxed)) run();
+  return cycle < latest_cycle_.load(std::memory_order_relaxed);
 }
 
-void unlock_cycle::saw(std::int64_t cycle) noexcept {
-  // [relaxed] A maximum of what was read, and of no other memory.
-  std::int64_t known = latest_cycle_.load(std::memory_order_relaxed);
+void unlock_cycle::raise(std::atomic<std::int64_t>& maximum, std::int64_t to) noexcept {
+  // [relaxed] A maximum, and of no other memory.
+  std::int64_t known = maximum.load(std::memory_order_relaxed);
   // [relaxed] As above.
-  while (known < cycle && !latest_cycle_.compare_exchange_weak(known, cycle, std::memory_order_relaxed)) {
-  }
-}
-
-void unlock_cycle::run() noexcept {
-  if (coalescing_) {
-    static_cast<void>(gate_.run_coalesced([this] { check(); }));
-  } else {
-    check();
+  while (known < to && !maximum.compare_exchange_weak(known, to, std::memory_order_relaxed)) {
   }
 }
 
@@ -93,7 +94,7 @@ void unlock_cycle::settle() {
     const wall_time now = wall_now_();
     auto done = port_.call([&] {
       return db_.transition([&](const world& w) {
-        saw(w.pot.cycle);
+        raise(latest_cycle_, w.pot.cycle);
         return decide_at(w, seed, now);
       });
     });
@@ -101,7 +102,7 @@ void unlock_cycle::settle() {
       throw store_error{store_failure::unavailable,
                         "unlock check: " + std::string{to_string(done.error().reason)}};
     if (!*done) return;
-    saw((*done)->after.pot.cycle);
+    raise(latest_cycle_, (*done)->after.pot.cycle);
     steps_.add();
     if ((*done)->step.unlock) unlocks_.add();
     on_step_((*done)->step);

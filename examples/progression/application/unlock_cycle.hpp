@@ -33,8 +33,8 @@ class unlock_cycle {
   /// database fails at is left for `tick`.
   void trigger() noexcept;
 
-  /// The same, because the pot was seen full in `cycle`: nothing to do if that cycle is known to be over.  All
-  /// who shared a commit see the same full pot, and most of them after the first has dealt with it.
+  /// The same, because the pot was seen full in `cycle`: nothing to do if that cycle is known to be over before
+  /// the check would start.  All who shared a commit see the same full pot, and one check deals with it.
   void trigger(std::int64_t cycle) noexcept;
 
   /// Repeats a check that failed, and checks now and then without a reason.
@@ -53,8 +53,8 @@ class unlock_cycle {
  private:
   [[nodiscard]] std::optional<step> decide_at(const world& w, std::uint64_t seed, wall_time now) const;
   [[nodiscard]] std::uint64_t next_seed() noexcept;
-  void saw(std::int64_t cycle) noexcept;
-  void run() noexcept;
+  [[nodiscard]] bool is_over(std::int64_t cycle) const noexcept;
+  static void raise(std::atomic<std::int64_t>& maximum, std::int64_t to) noexcept;
   void check() noexcept;
   void announce(const store::transitioned& t);
   void tell(const event& e) noexcept;
@@ -73,6 +73,7 @@ class unlock_cycle {
 
   std::atomic<std::uint64_t> seed_;
   std::atomic<std::int64_t> latest_cycle_{0};  // that was read from the store
+  std::atomic<std::int64_t> wanted_{0};        // the latest cycle that was seen full and not yet checked
   std::atomic<bool> owed_{false};              // a check failed and is to be repeated
   std::atomic<weir::duration::rep> last_check_;
   weir::event_counter triggers_;
