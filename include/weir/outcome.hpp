@@ -168,7 +168,9 @@ class [[nodiscard]] outcome<void> {
   constexpr outcome() noexcept = default;
   /// Field by field: a whole refusal, just written piece by piece, is read again at once and has to wait.
   constexpr outcome(const refusal& why) noexcept  // NOLINT(google-explicit-constructor)
-      : why_{why.reason, why.retry_after ? std::optional{*why.retry_after} : std::nullopt}, ok_{false} {}
+      : why_{refused_for_ever(why.reason)}, ok_{false} {
+    if (why.retry_after) why_.retry_after.emplace(*why.retry_after);
+  }
 
   [[nodiscard]] constexpr bool has_value() const noexcept { return ok_; }
   [[nodiscard]] constexpr explicit operator bool() const noexcept { return ok_; }

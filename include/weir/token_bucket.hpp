@@ -271,7 +271,7 @@ class basic_token_bucket {
   };
 
   outcome<void> attempt(time_point now, std::uint64_t n) noexcept {
-    decision d = decide(now, n);
+    decision d = decide(now, now, n);
     if (d.what >= verdict::contended) [[unlikely]]
       d = decide_again(now, n, d.what);
     if (d.what == verdict::granted) return {};
@@ -282,8 +282,8 @@ class basic_token_bucket {
 
   /// All that a request costs: no call, no lock and no loop stands in here.  `contended` if others have moved
   /// the word meanwhile; `in_the_way` if the configuration is being replaced, or has to be, because its range
-  /// has ended.
-  decision decide(time_point now, std::uint64_t n) noexcept {
+  /// has ended.  The clock shows `now`, which is taken for `t` at least.
+  decision decide(time_point now, time_point t, std::uint64_t n) noexcept {
     const time_point mark = line_.mark();
     detail::bucket_snapshot s;
     if (!line_.try_load(s)) [[unlikely]]
@@ -292,10 +292,11 @@ class basic_token_bucket {
     if (n - 1 >= static_cast<std::uint64_t>(s.core.limits.burst)) [[unlikely]] {
       return {n == 0 || s.core.limits.unlimited() ? verdict::granted : verdict::too_much};
     }
-    const time_point t = s.core.not_before(now, mark);
-    if (!s.core.in_range(t)) [[unlikely]]
+    t = t < mark ? mark : t;
+    const std::optional<std::int64_t> ticks = s.core.ticks_if_after(t);
+    if (!ticks) [[unlikely]]
       return {verdict::in_the_way};
-    const detail::bucket_answer answer = s.core.ask(t, static_cast<std::int64_t>(n));
+    const detail::bucket_answer answer = s.core.ask_after(*ticks, static_cast<std::int64_t>(n));
     if (answer.excess > 0) {
       const std::optional<duration> wait = wait_from(now, t, s.core, answer);
       return wait ? decision{verdict::refused, *wait} : decision{verdict::never};
@@ -312,12 +313,13 @@ class basic_token_bucket {
 #endif
   decision
   decide_again(time_point now, std::uint64_t n, verdict why) noexcept {
-    for (;;) {
+    for (time_point t = now;;) {
       if (why == verdict::in_the_way) {
         const std::lock_guard behind_the_writer{line_};
-        rebase(line_.stored().core.not_before(now, line_.mark()));
+        t = line_.stored().core.not_before(t, line_.mark());
+        rebase(t);
       }
-      const decision d = decide(now, n);
+      const decision d = decide(now, t, n);
       if (d.what < verdict::contended) return d;
       why = d.what;
     }
@@ -412,7 +414,8 @@ class basic_token_bucket {
     l.cancelled.add();
     const std::lock_guard lock{line_};
     if (b.number == 0 || b.epoch != l.epoch) return;
-    const time_point t = line_.stored().core.not_before(clock_.now(), line_.mark());
+    const time_point now = clock_.now();
+    const time_point t = line_.stored().core.not_before(now, line_.mark());
     if (t > b.act.ceil()) return;  // its time has come: what was booked may have been used
     rebase(t);
     const bool current = b.generation == l.generation;

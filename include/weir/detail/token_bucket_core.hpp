@@ -132,13 +132,22 @@ struct bucket_core {
   }
 
   [[nodiscard]] constexpr bool in_range(time_point now) const noexcept {
-    const auto width = std::bit_width(static_cast<std::uint64_t>(limits.speed) | 1U);
-    return since_origin(now) <= (static_cast<std::uint64_t>(range) >> width);
+    return since_origin(now) <= farthest();
   }
 
   /// Ticks from the origin to `now`, which must be in range.
   [[nodiscard]] constexpr std::int64_t ticks(time_point now) const noexcept {
     return static_cast<std::int64_t>(since_origin(now)) * limits.speed;
+  }
+
+  /// Ticks from the origin to `now`; empty if it is out of range, or before the origin.
+  [[nodiscard]] constexpr std::optional<std::int64_t> ticks_if_after(time_point now) const noexcept {
+    // Without a sign an instant before the origin is the farthest of all: one comparison for both.
+    const auto since = static_cast<std::uint64_t>(now.time_since_epoch().count()) -
+                       static_cast<std::uint64_t>(origin.time_since_epoch().count());
+    if (since > farthest()) [[unlikely]]
+      return std::nullopt;
+    return static_cast<std::int64_t>(since) * limits.speed;
   }
 
   /// Moves the origin to `now`, exactly, however far away it is.
@@ -152,8 +161,12 @@ struct bucket_core {
 
   /// `n` tokens, 0 < n <= burst, at `now`.
   [[nodiscard]] constexpr bucket_answer ask(time_point now, std::int64_t n) const noexcept {
+    return ask_after(ticks(now), n);
+  }
+
+  /// The same, `t` ticks after the origin.
+  [[nodiscard]] constexpr bucket_answer ask_after(std::int64_t t, std::int64_t n) const noexcept {
     // Where the bucket has been full for a while the excess is less than it would be: it fits, by more.
-    const std::int64_t t = ticks(now);
     const std::int64_t cost = n * limits.cost;
     return {std::max(full_at, t) + cost, full_at + cost - limits.capacity() - t};
   }
@@ -224,6 +237,13 @@ struct bucket_core {
   }
 
  private:
+  /// How many nanoseconds after the origin the range ends.
+  [[nodiscard]] constexpr std::uint64_t farthest() const noexcept {
+    // A whole number of nanoseconds a token is the common case, and shall cost no more than to see it.
+    if (limits.speed == 1) return static_cast<std::uint64_t>(range) >> 1U;
+    return static_cast<std::uint64_t>(range) >> std::bit_width(static_cast<std::uint64_t>(limits.speed) | 1U);
+  }
+
   /// Nanoseconds from the origin to `now`, none before it: without a sign no difference overflows.
   [[nodiscard]] constexpr std::uint64_t since_origin(time_point now) const noexcept {
     const auto since = static_cast<std::uint64_t>(now.time_since_epoch().count()) -
