@@ -415,6 +415,13 @@ TEST_CASE("only legal moves can be made by hand", "[circuit_breaker][table]") {
         CHECK_THROWS_AS(breaker.transition_to(target), std::invalid_argument);
         CHECK(breaker.state_approx() == source);
       }
+      CHECK(weir::detail::legal_move(source, target) == (legal[from][to] == 'y'));
+      if (legal[from][to] != 'y') continue;
+      core_machine core{{}};
+      if (source == half_open) core.move(open);
+      core.move(source);
+      core.move(target);
+      CHECK(core.state() == target);
     }
   }
   CHECK(count == 33);
