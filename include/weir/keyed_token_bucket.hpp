@@ -157,28 +157,25 @@ class keyed_token_bucket {
   std::size_t evict_as_new() {
     std::size_t count = 0;
     for (std::size_t i = 0; i < shard_count_; ++i) {
-      shard& s = shards_[i];
-      const std::lock_guard lock{s.mutex};
-      const time_point now = s.settled(clock_.now());
-      for (slot next = s.table.oldest(); next != table_type::none;) {
-        const slot one = std::exchange(next, s.table.newer(next));
-        if (!s.is_as_new(one, now)) continue;
-        static_cast<void>(s.evict_as_new(one, now));
-        ++count;
-      }
+      const std::lock_guard lock{shards_[i].mutex};
+      count += shards_[i].evict_as_new(clock_.now());
     }
     return count;
   }
 
   /// Goes on with other options, from now, for every key at the same instant.  `bucket.initial` counts for keys
-  /// not known yet, and with `held_tokens::reset`.
-  /// Complexity  O(keys), under the locks of all shards.
+  /// not known yet, and with `held_tokens::reset`.  A key whose bucket is as new is not known: it is forgotten
+  /// first, so that it makes no difference whether it has been already.
+  /// Complexity  O(keys), under the locks of all shards; the keys that are forgotten are destroyed there.
   /// Exceptions  std::invalid_argument as from the constructor; nothing is then changed.
   void reconfigure(const token_bucket_options& bucket, held_tokens kept = held_tokens::keep) {
     const detail::bucket_start next = detail::bucket_start::of(bucket);
     for (std::size_t i = 0; i < shard_count_; ++i) shards_[i].mutex.lock();
     const time_point now = clock_.now();
-    for (std::size_t i = 0; i < shard_count_; ++i) shards_[i].reconfigure(now, next, kept);
+    for (std::size_t i = 0; i < shard_count_; ++i) {
+      shards_[i].evict_as_new(now);
+      shards_[i].reconfigure(now, next, kept);
+    }
     for (std::size_t i = shard_count_; i-- > 0;) shards_[i].mutex.unlock();
   }
 
@@ -269,6 +266,19 @@ class keyed_token_bucket {
       latest = t;
       ++counts.keys.evicted_as_new;
       return table.extract(s);
+    }
+
+    /// All that are; returns how many.  The keys are destroyed.
+    std::size_t evict_as_new(time_point now) noexcept {
+      const time_point t = settled(now);
+      std::size_t count = 0;
+      for (slot next = table.oldest(); next != table_type::none;) {
+        const slot one = std::exchange(next, table.newer(next));
+        if (!is_as_new(one, t)) continue;
+        static_cast<void>(evict_as_new(one, t));
+        ++count;
+      }
+      return count;
     }
 
     /// Where room for one more key would come from; changes nothing.

@@ -15,6 +15,8 @@
 #include <weir/task_gate.hpp>
 #include <weir/testing/manual_clock.hpp>
 
+#include "fuzz/leaping_clock.hpp"
+
 using namespace std::chrono_literals;
 using weir::outcome;
 using weir::refusal;
@@ -219,6 +221,25 @@ TEST_CASE("nobody comes past the first in line when a lease ends", "[task_gate][
   t.clock.advance(5ms);
   CHECK(both.join());
   CHECK(t.gate.stats().running == 2);
+}
+
+TEST_CASE("who tries when a lease has ended finds what it left, though the one in line has not looked yet",
+          "[task_gate][lease]") {
+  weir_test::leaping_clock clock;
+  weir::basic_task_gate gate{{.capacity = 2, .lease = 10ms}, clock.source()};
+  auto held = gate.try_enter(2);
+  REQUIRE(held);
+  bool entered = false;
+  clock.meanwhile = [&] {  // the other one stands in line, and sleeps
+    CHECK(!gate.try_enter());
+    clock.now += 10ms;
+    entered = gate.try_enter().has_value();
+    CHECK(!gate.try_enter(2));
+    clock.meanwhile = nullptr;
+  };
+  CHECK(gate.enter_for(1s));
+  CHECK(entered);
+  CHECK(!*held);
 }
 
 TEST_CASE("a close refuses those who wait for the end of a lease", "[task_gate][lease]") {

@@ -286,10 +286,11 @@ class gate_state {
 
  private:
   // Three of the flags also weigh more than all units together, so that one comparison of the word, as a signed
-  // number, tells that nobody may enter; or that one must look closer, in a gate with leases.
+  // number, tells that nobody may enter; or that one must look closer, in a gate with leases that is not closed:
+  // what has ended there makes room for who waits, and perhaps for who comes.
   static constexpr std::uint64_t closed_mark = closed_flag - (std::uint64_t{1} << 62);
   static constexpr std::uint64_t waiting_mark = waiting_flag - (std::uint64_t{1} << 61);
-  static constexpr std::uint64_t leased_mark = leased_flag + (std::uint64_t{1} << 60);
+  static constexpr std::uint64_t leased_mark = leased_flag + (std::uint64_t{3} << 60);
 
   static constexpr std::uint64_t units(std::uint32_t n) noexcept { return std::uint64_t{n} << free_shift; }
   static constexpr std::int64_t free_units(std::uint64_t word) noexcept {
