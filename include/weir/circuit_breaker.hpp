@@ -316,10 +316,10 @@ class basic_circuit_breaker {
 
   outcome<permit> admit() noexcept {
     std::uint64_t word = 0;
-    time_point now;
+    time_point now;  // as the breaker takes it: its time does not run back
     const detail::circuit_core::admission answer = locked([&] {
-      now = clock_.now();
-      const auto a = core_.admit(now, sink());
+      const auto a = core_.admit(clock_.now(), sink());
+      now = core_.latest();
       word = word_of(core_);
       return a;
     });

@@ -21,6 +21,7 @@
 
 #include <weir/clock.hpp>
 #include <weir/detail/as_outcome.hpp>
+#include <weir/detail/probe.hpp>
 #include <weir/detail/wide_arithmetic.hpp>
 #include <weir/outcome.hpp>
 #include <weir/refusal.hpp>
@@ -120,7 +121,8 @@ concept hands_out_nothing = std::is_void_v<R> || std::copy_constructible<std::re
 /// Invariants  I1  Never more than max_keys keys; each shard has its fixed share of them.
 ///             I2  A component in use (pinned) is never destroyed, and of one key there is never more than
 ///                 one, but for the untracked of fail_open and those erased while in use.
-///             I3  A key forgotten as new is one whose next use would find it as it was left.
+///             I3  A key forgotten as new is one whose next use would find it as it was left, if the clock does
+///                 not step back in between: a component that is no more remembers no time.
 /// No room     First the 16 keys not used for longest are searched for one as new; then `when_full`.
 /// Locks       One short lock of a shard for each use.  The factory, `f`, and the destructors of Key and
 ///             Component run outside it; the hash too; Equal and the as-new question under it.
@@ -133,11 +135,8 @@ template <class Key, class Component, monotonic_clock Clock = steady_clock, clas
 class keyed {
   struct node;
 
-  static constexpr bool transparent =
-      requires { typename Hash::is_transparent; } && requires { typename Equal::is_transparent; };
-
   template <class K>
-  static constexpr bool looks_up = std::same_as<K, Key> || transparent || std::convertible_to<const K&, Key>;
+  static constexpr bool looks_up = std::same_as<K, Key> || detail::lookup_key<K, Key, Hash, Equal>;
 
  public:
   class pinned;
@@ -180,7 +179,7 @@ class keyed {
   template <class K = Key>
     requires looks_up<K>
   outcome<pinned> pin(const K& key) {
-    if constexpr (transparent || std::same_as<K, Key>) {
+    if constexpr (std::same_as<K, Key> || detail::transparent_key<K, Key, Hash, Equal>) {
       return pin_as(key);
     } else {
       return pin_as(static_cast<Key>(key));
@@ -191,7 +190,7 @@ class keyed {
   template <class K = Key>
     requires looks_up<K>
   [[nodiscard]] std::optional<pinned> find(const K& key) {
-    if constexpr (transparent || std::same_as<K, Key>) {
+    if constexpr (std::same_as<K, Key> || detail::transparent_key<K, Key, Hash, Equal>) {
       return find_as(key);
     } else {
       return find_as(static_cast<Key>(key));
@@ -240,7 +239,7 @@ class keyed {
   template <class K = Key>
     requires looks_up<K>
   bool erase(const K& key) {
-    if constexpr (transparent || std::same_as<K, Key>) {
+    if constexpr (std::same_as<K, Key> || detail::transparent_key<K, Key, Hash, Equal>) {
       return erase_as(key);
     } else {
       return erase_as(static_cast<Key>(key));

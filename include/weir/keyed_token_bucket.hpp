@@ -44,8 +44,8 @@ struct keyed_token_bucket_stats {
 ///             I2  What is refused takes no tokens.
 ///             I3  Never more than max_keys keys; each shard has its fixed share of them.
 ///             I4  A key forgotten as new is one whose next use would find it as it was left.
-///             I5  Time never runs back: an instant before the latest one at which a shard granted or forgot
-///                 is taken for that.
+///             I5  Time never runs back: an instant before the latest one at which a shard granted or forgot, or
+///                 moved its time range on, is taken for that.
 /// No room     First the 16 keys not used for longest are searched for one as new; then `when_full`.
 /// Locks       One short lock of a shard for each use, two for a key not known.  The hash runs outside it, as do
 ///             the copy and the destructor of the key; Equal under it.
@@ -93,7 +93,7 @@ class keyed_token_bucket {
   ///             `exceeds_capacity`, for ever, if n exceeds the burst; `full` if the key is not known and there
   ///             is no room (see keyed_overflow).  n = 0 always succeeds.
   /// Complexity  O(1), now and then an allocation for a new key.  At a rate whose tokens are no whole number of
-  ///             nanoseconds apart, O(keys of the shard) when its time range is moved on: at least 0.5 s apart.
+  ///             nanoseconds apart, O(keys of the shard) when its time range is moved on: at least 0.25 s apart.
   /// Blocking    Never waits for tokens.
   /// Exceptions  What the hash, Equal and the copy of the key throw, std::bad_alloc; nothing has changed then.
   template <class K = Key>
@@ -107,7 +107,11 @@ class keyed_token_bucket {
     requires looks_up<K>
   outcome<void> try_acquire_at(time_point now, const K& key, std::uint64_t n = 1) {
     const outcome<void> result = attempt(now, detail::as_lookup_key<Key, Hash, Equal>(key), n);
-    if (!result) observer_.on_refused(result.error());
+    if (!result) {
+      observer_.on_refused(result.error());
+    } else if constexpr (grant_observer<Observer>) {
+      observer_.on_granted(n);
+    }
     return result;
   }
 
@@ -122,7 +126,7 @@ class keyed_token_bucket {
     if (s.start.limits.unlimited()) return std::numeric_limits<std::int64_t>::max();
     const slot found = s.table.find(hash, wanted, equal_);
     if (found == table_type::none) return s.start.initial;
-    const time_point t = std::max(now, s.latest);
+    const time_point t = std::max({now, s.latest, s.origin});
     detail::bucket_core core = s.core_of(found);
     core.rebase(t);
     return core.tokens(t);
@@ -228,7 +232,7 @@ class keyed_token_bucket {
 
     /// `now`, or the latest instant known; the time range reaches it.
     [[nodiscard]] time_point settled(time_point now) noexcept {
-      const time_point t = std::max(now, latest);
+      const time_point t = std::max({now, latest, origin});
       if (!detail::bucket_core{start.limits, origin}.in_range(t)) rebase(t);
       return t;
     }
@@ -239,7 +243,7 @@ class keyed_token_bucket {
     }
 
     void reconfigure(time_point now, const detail::bucket_start& next, held_tokens kept) noexcept {
-      const time_point t = std::max(now, latest);
+      const time_point t = std::max({now, latest, origin});
       for_each([&](detail::bucket_core& core) { core.reconfigure(t, next.limits, kept, next.initial); });
       start = next;
       origin = latest = t;

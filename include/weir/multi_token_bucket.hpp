@@ -104,8 +104,7 @@ class basic_multi_token_bucket {
     for (;;) {
       const auto why = detail::sleep(self, clock_, booked->act_at(), stop);
       if (why == detail::wake_reason::deadline_reached || clock_.now() >= booked->act_at()) break;
-      if (why == detail::wake_reason::stop_requested) {
-        booked->cancel();
+      if (why == detail::wake_reason::stop_requested && booked->cancel_in_time()) {
         return refuse({refusal_reason::cancelled});
       }
     }
@@ -238,10 +237,16 @@ class basic_multi_token_bucket {
     return reservation{*this, act, n, number};
   }
 
+  /// Gives a booking back; false if its time has come, or that of other bands.
+  bool take_back(std::uint64_t number) noexcept {
+    if (number == 0) return true;
+    const std::lock_guard lock{mutex_};
+    return core_.cancel(std::max(clock_.now(), mark_), number);
+  }
+
   void give_back(std::uint64_t number) noexcept {
     cancelled_.add();
-    const std::lock_guard lock{mutex_};
-    core_.cancel(std::max(clock_.now(), mark_), number);
+    static_cast<void>(take_back(number));
   }
 
   void give(std::uint64_t n, bool beyond) {
@@ -308,6 +313,14 @@ class [[nodiscard]] basic_multi_token_bucket<Clock, Observer>::reservation {
 
  private:
   friend basic_multi_token_bucket;
+
+  /// Unless its time has come meanwhile: then it is there to be used.
+  bool cancel_in_time() noexcept {
+    if (!bucket_->take_back(number_)) return false;
+    std::exchange(bucket_, nullptr)->cancelled_.add();
+    return true;
+  }
+
   reservation(basic_multi_token_bucket& bucket, time_point act_at, std::uint64_t count,
               std::uint64_t number) noexcept
       : bucket_{&bucket}, act_at_{act_at}, count_{count}, number_{number} {}

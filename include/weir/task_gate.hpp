@@ -31,7 +31,8 @@ struct task_gate_options {
   /// How long a stay may last before others may enter in its place; positive.  By default as long as it does.
   std::optional<duration> lease = std::nullopt;
 
-  /// How many may wait for a pass; one more is refused with `full`.  By default any number.
+  /// How many may wait; one more who wants a pass is refused with `full`.  By default any number.  A
+  /// `run_coalesced` that waits for its place is one of them, but is never refused.
   std::optional<std::uint32_t> max_waiting = std::nullopt;
 };
 
@@ -45,7 +46,8 @@ enum class run_result : std::uint8_t {
 
 /// Counts, each exact, and gauges; the row is not one instant.
 struct task_gate_stats {
-  std::uint64_t ran = 0;        ///< runs of a task by `run_if_idle` and `run_coalesced`, thrown ones included
+  std::uint64_t ran =
+      0;  ///< runs by `run_if_idle` and `run_coalesced`, thrown ones included, expired ones not
   std::uint64_t skipped = 0;    ///< `run_if_idle` found somebody inside
   std::uint64_t coalesced = 0;  ///< `run_coalesced` left the run to the owner
   std::uint64_t refused = 0;    ///< refusals of `enter`, `wait_idle` and their kin, and runs on a closed gate
@@ -53,7 +55,7 @@ struct task_gate_stats {
   std::uint32_t running = 0;    ///< units inside
   std::uint32_t capacity = 0;
   std::size_t waiting = 0;              ///< callers that wait for a pass
-  duration longest = duration::zero();  ///< the longest run of a task so far
+  duration longest = duration::zero();  ///< the longest of those runs so far
 };
 
 /// Is somebody already doing it?  Skip if busy, wait as at a bulkhead, or leave the work to the one inside.
@@ -215,10 +217,11 @@ class basic_task_gate {
     if (!inside.try_begin()) {
       if (closed()) return refuse_run();
       skipped_.add();
-      observer_.on_refused({refusal_reason::busy});
+      const refusal why{refusal_reason::busy};
+      observer_.on_refused(why);
       return run_result::skipped;
     }
-    const stopwatch timing{*this};
+    inside.start();
     static_cast<void>(std::invoke(std::forward<Task>(task)));
     return run_result::ran;
   }
@@ -249,7 +252,7 @@ class basic_task_gate {
       visit inside{*this};
       inside.begin_as_owner();
       state_.answer_triggers();
-      const stopwatch timing{*this};
+      inside.start();
       try {
         static_cast<void>(std::invoke(task));
       } catch (...) {
@@ -327,14 +330,21 @@ class basic_task_gate {
     explicit visit(basic_task_gate& gate) noexcept : gate_{gate} {}
     visit(const visit&) = delete;
     visit& operator=(const visit&) = delete;
+    /// A stay whose lease has ended touches the gate no more: that may be gone.
     ~visit() {
-      if (!inside_) return;
-      if (!gate_.state_.leased()) {
+      if (!inside_ || (leased_ && !hold_.give_up())) return;
+      const time_point now = gate_.clock_.now();
+      if (leased_) {
+        if (!deadline{hold_.ends}.reached(now)) gate_.count_run(elapsed(began_, now));
+        gate_.state_.leave_leased(hold_, now);
+      } else {
+        gate_.count_run(elapsed(began_, now));
         gate_.state_.leave(1);
-      } else if (hold_.give_up()) {
-        gate_.state_.leave_leased(hold_, gate_.clock_.now());
       }
     }
+
+    /// The run begins.
+    void start() noexcept { began_ = gate_.clock_.now(); }
 
     [[nodiscard]] bool try_begin() noexcept {
       std::uint64_t word{};
@@ -347,7 +357,7 @@ class basic_task_gate {
     void begin_as_owner() noexcept {
       if (try_begin()) return;
       inside_ = true;
-      entrant self{1, true, gate_.state_.leased() ? &hold_ : nullptr, nullptr};
+      entrant self{1, true, leased_ ? &hold_ : nullptr, nullptr};
       if (!gate_.state_.queue_up(self, gate_.look())) return;
       std::exception_ptr error;
       static_cast<void>(gate_.sleep(self, deadline::never(), {}, error));
@@ -355,30 +365,21 @@ class basic_task_gate {
 
    private:
     basic_task_gate& gate_;
+    const bool leased_ = gate_.state_.leased();
     detail::gate_lease hold_;
+    time_point began_{};
     bool inside_ = false;
   };
 
-  /// Counts and times one run; the last that a run does before it leaves.
-  class stopwatch {
-   public:
-    explicit stopwatch(basic_task_gate& gate) noexcept : gate_{gate}, start_{gate.clock_.now()} {}
-    stopwatch(const stopwatch&) = delete;
-    stopwatch& operator=(const stopwatch&) = delete;
-    ~stopwatch() {
-      gate_.ran_.add();
-      const auto took = elapsed(start_, gate_.clock_.now()).count();
-      // [relaxed] A maximum of its own, orders nothing.
-      auto longest = gate_.longest_.load(std::memory_order_relaxed);
-      while (took > longest &&
-             !gate_.longest_.compare_exchange_weak(longest, took, std::memory_order_relaxed)) {
-      }
+  void count_run(duration took) noexcept {
+    ran_.add();
+    // [relaxed] A maximum of its own, orders nothing.
+    auto longest = longest_.load(std::memory_order_relaxed);
+    // [relaxed] As above.
+    while (took.count() > longest &&
+           !longest_.compare_exchange_weak(longest, took.count(), std::memory_order_relaxed)) {
     }
-
-   private:
-    basic_task_gate& gate_;
-    const time_point start_;
-  };
+  }
 
   static std::uint32_t checked(std::uint32_t capacity) {
     if (capacity == 0 || capacity > std::uint32_t{INT32_MAX}) {

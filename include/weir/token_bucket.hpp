@@ -69,7 +69,7 @@ class basic_token_bucket {
   ///             `exceeds_capacity`, for ever, if n exceeds the burst.  n = 0 always succeeds.
   /// Complexity  O(1): one read of the clock; granted, one CAS; refused, no write at all.  No allocation.
   /// Blocking    Never waits for tokens; passes a short lock once in a while, when the bucket is
-  ///             reconfigured, and at least 0.5 s apart when its time range is moved on.
+  ///             reconfigured, and at least 0.25 s apart when its time range is moved on.
   outcome<void> try_acquire(std::uint64_t n = 1) noexcept { return try_acquire_at(clock_.now(), n); }
 
   /// The same at an instant of the bucket's clock that the caller has read.  An instant before the latest one
@@ -112,8 +112,7 @@ class basic_token_bucket {
     for (;;) {
       const auto why = detail::sleep(self, clock_, booked->act_at(), stop);
       if (why == detail::wake_reason::deadline_reached || clock_.now() >= booked->act_at()) break;
-      if (why == detail::wake_reason::stop_requested) {
-        booked->cancel();
+      if (why == detail::wake_reason::stop_requested && booked->cancel_in_time()) {
         return refuse({refusal_reason::cancelled});
       }
     }
@@ -348,6 +347,7 @@ class basic_token_bucket {
   /// Moves the origin to `t` if it is out of range.  The lock is held.
   void rebase(time_point t) noexcept {
     if (line_.stored().core.in_range(t)) return;
+    line_.advance(t);  // no instant before the new origin is answered as of an older one
     change([t](detail::bucket_core& core) { core.rebase(t); });
   }
 
@@ -408,15 +408,19 @@ class basic_token_bucket {
     granted(static_cast<std::uint64_t>(b.count));
   }
 
-  /// Gives back what no later booking leans on.
   void give_back(const booking& b) noexcept {
+    opened()->cancelled.add();
+    static_cast<void>(take_back(b));
+  }
+
+  /// Gives back what no later booking leans on; false if its time has come.
+  bool take_back(const booking& b) noexcept {
     ledger& l = *opened();
-    l.cancelled.add();
     const std::lock_guard lock{line_};
-    if (b.number == 0 || b.epoch != l.epoch) return;
+    if (b.number == 0 || b.epoch != l.epoch) return true;
     const time_point now = clock_.now();
     const time_point t = line_.stored().core.not_before(now, line_.mark());
-    if (t > b.act.ceil()) return;  // its time has come: what was booked may have been used
+    if (t > b.act.ceil()) return false;  // what was booked may have been used
     rebase(t);
     const bool current = b.generation == l.generation;
     std::int64_t amount = b.count * b.limits.cost;
@@ -433,7 +437,7 @@ class basic_token_bucket {
     for (;; s = line_.stored()) {
       l.peak = std::max(l.peak, s.core.full_at);  // I4: the word is about to fall
       s.core.refund(t, amount);
-      if (line_.take(s, s.core.full_at)) return;
+      if (line_.take(s, s.core.full_at)) return true;
     }
   }
 
@@ -482,6 +486,14 @@ class [[nodiscard]] basic_token_bucket<Clock, Observer>::reservation {
 
  private:
   friend basic_token_bucket;
+
+  /// Unless its time has come meanwhile: then it is there to be used.
+  bool cancel_in_time() noexcept {
+    if (!bucket_->take_back(booking_)) return false;
+    std::exchange(bucket_, nullptr)->opened()->cancelled.add();
+    return true;
+  }
+
   reservation(basic_token_bucket& bucket, const booking& b) noexcept : bucket_{&bucket}, booking_{b} {}
 
   basic_token_bucket* bucket_;

@@ -51,6 +51,8 @@ struct token_bucket_options {
 
   /// The most tokens the bucket holds, and the most one request may ask for.  Positive; ignored if the rate
   /// is unlimited.  With the rate as p tokens in q nanoseconds, in lowest terms, burst x q is at most 2^61.
+  /// No further ahead than 2^61 / p nanoseconds can be booked (73 years if p is 1, 2 s if it is 10^9): who comes
+  /// then is refused as `rate_limited`, with the time.
   std::int64_t burst = 0;
 
   /// Tokens at the start, 0 to burst.  Full if not given.
@@ -71,13 +73,14 @@ struct bandwidth {
   std::optional<time_point> refill_at = std::nullopt;
 
   /// With `refill_at` and without `initial`: if the first tokens come in less than `rate.per()`, the bucket
-  /// starts without the share of them that the time until then stands against, rounded up.
+  /// starts with the burst less those, and of those the share that the time until then is of `rate.per()`,
+  /// rounded down.
   bool prorated = false;
 };
 
 /// What becomes of the tokens held, or of the debt, when a bucket is reconfigured.
 enum class held_tokens : std::uint8_t {
-  keep,          ///< as many as before, at most the new burst
+  keep,          ///< as many as before, at most the new burst; of a debt at most what may be booked ahead
   proportional,  ///< the same share of the burst; a debt is kept as it is
   additive,      ///< as many more, or fewer, as the burst has grown or shrunk; makes no debt
   reset,         ///< as if newly made

@@ -91,7 +91,8 @@ TEST_CASE("a breaker that cannot be is refused with a sentence that says what wa
   CHECK(message_of({.window = weir::time_window{1s, 0}}) ==
         "circuit_breaker: time_window.buckets must be positive, got 0");
   CHECK(message_of({.window = weir::time_window{10ns, 3}}) ==
-        "circuit_breaker: time_window.length must be a multiple of buckets nanoseconds, got 10");
+        "circuit_breaker: time_window.length must be a multiple of 3 nanoseconds, one for each of its "
+        "buckets, got 10");
   CHECK(message_of({.window = weir::consecutive_failures{0}}) ==
         "circuit_breaker: consecutive_failures.count must be positive, got 0");
   CHECK(message_of({.window = weir::consecutive_failures{1}, .slow = weir::slow_calls{1s}}) ==
@@ -115,7 +116,7 @@ TEST_CASE("a breaker that cannot be is refused with a sentence that says what wa
   CHECK(message_of({.open_for_jitter = nan}).find("open_for_jitter must be") != std::string::npos);
   CHECK(message_of({.probes = 0}) == "circuit_breaker: probes must be positive, got 0");
   CHECK(message_of({.probes = 2, .probe_successes = 3}) ==
-        "circuit_breaker: probe_successes must be from 1 to probes, got 3");
+        "circuit_breaker: probe_successes must be from 1 to the probes, 2, got 3");
   CHECK(message_of({.half_open_max_wait = 0s}) ==
         "circuit_breaker: half_open_max_wait must be positive, got nanoseconds: 0");
 }

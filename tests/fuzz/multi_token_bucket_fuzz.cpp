@@ -178,10 +178,8 @@ class game {
     const bool beyond = in_.flag();
     const std::uint64_t n = in_.below(6U);
     beyond ? bucket_.force_add(n) : bucket_.add(n);
-    const auto& events = model_.events();
-    const wide at = events.empty() ? model_.fine(now()) : std::max(model_.fine(now()), events.back().at);
-    model_.happens({-1, at, static_cast<wide>(n),
-                    beyond ? literal_bandwidths::kind::forced : literal_bandwidths::kind::added});
+    model_.give(now(), static_cast<wide>(n),
+                beyond ? literal_bandwidths::kind::forced : literal_bandwidths::kind::added);
   }
 
   void observe() {

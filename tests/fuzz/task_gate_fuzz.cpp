@@ -333,7 +333,7 @@ class game {
       const run_result got = gate_.run_if_idle([&] {
         ran = true;
         task();
-        ++model_.ran;
+        model_.ran += model_.stays[stay].over ? 0 : 1;
         model_.leave(stay);
         if (throws) throw thrown{0};
       });
@@ -384,7 +384,7 @@ class game {
     model_.owed = false;
   }
   void end_run() {
-    ++model_.ran;
+    model_.ran += model_.stays[owner_].over ? 0 : 1;
     model_.leave(owner_);
     if (model_.owed) return begin_run();
     model_.owned = false;

@@ -4,6 +4,7 @@
 
 #include <atomic>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <random>
@@ -14,8 +15,8 @@
 #include <vector>
 
 #include <weir/keyed_token_bucket.hpp>
-#include <weir/token_bucket.hpp>
 #include <weir/testing/manual_clock.hpp>
+#include <weir/token_bucket.hpp>
 
 using namespace std::chrono_literals;
 using weir::held_tokens;
@@ -296,4 +297,50 @@ TEST_CASE("a reconfiguration under fire is never torn: no key has more than its 
   done = true;
   all.clear();
   CHECK(map.stats().granted > 0);
+}
+
+TEST_CASE("a refusal that moves the range on moves time on, for the answer and for the wait",
+          "[keyed_token_bucket]") {
+  manual_clock clock;
+  weir::keyed_token_bucket<int, manual_clock::view> buckets{
+      {.shards = 1}, {.rate = weir::rate::per_second(999'999'937), .burst = 2'300'000'000}, clock.source()};
+  const auto at = [](weir::duration d) { return weir::time_point{d}; };
+  CHECK(buckets.try_acquire_at(at(0s), 1, 2'300'000'000));
+  CHECK(!buckets.try_acquire_at(at(2s), 1, 2'300'000'000));
+  const auto refused = buckets.try_acquire_at(at(1s), 1, 2'200'000'000);
+  REQUIRE(!refused);
+  const auto wait = *refused.error().retry_after;
+  CHECK(!buckets.try_acquire_at(at(1s) + wait - 1ns, 1, 2'200'000'000));
+  CHECK(buckets.try_acquire_at(at(1s) + wait, 1, 2'200'000'000));
+}
+
+TEST_CASE("a counting observer counts grants and refusals of all keys", "[keyed_token_bucket]") {
+  manual_clock clock;
+  weir::request_counts counts;
+  weir::keyed_token_bucket<int, manual_clock::view, weir::keyed_hash<int>, std::equal_to<>,
+                           weir::counting_observer>
+      buckets{{},
+              {.rate = weir::rate::every(1s), .burst = 1},
+              clock.source(),
+              {},
+              {},
+              weir::counting_observer{counts}};
+  for (int i = 0; i < 2; ++i) {
+    for (int key = 0; key < 3; ++key) static_cast<void>(buckets.try_acquire(key));
+  }
+  CHECK(counts.granted.value() == 3);
+  CHECK(counts.refused.value() == 3);
+}
+
+TEST_CASE("idle keys have the new options alike, forgotten already or not", "[keyed_token_bucket]") {
+  manual_clock clock;
+  weir::keyed_token_bucket<int, manual_clock::view> buckets{
+      {.shards = 1}, {.rate = weir::rate::every(1s), .burst = 5}, clock.source()};
+  CHECK(buckets.try_acquire(1));
+  CHECK(buckets.try_acquire(2, 5));
+  clock.advance(2s);
+  buckets.reconfigure({.rate = weir::rate::every(1s), .burst = 10});
+  CHECK(buckets.available_approx(1) == 10);
+  CHECK(buckets.available_approx(2) == 2);
+  CHECK(buckets.available_approx(3) == 10);
 }

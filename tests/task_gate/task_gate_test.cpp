@@ -358,3 +358,19 @@ TEST_CASE("the observer is told of each refusal, but not of the bare try", "[tas
   CHECK(gate.stats().refused == 3);
   CHECK(gate.stats().skipped == 1);
 }
+
+namespace {
+
+struct any_observer {
+  int* told;
+  void on_refused(const auto& why) const noexcept { *told += why.reason == refusal_reason::busy ? 1 : 0; }
+};
+
+}  // namespace
+
+TEST_CASE("an observer that takes any refusal is told of those of runs, too", "[task_gate]") {
+  int told = 0;
+  weir::basic_task_gate<weir::steady_clock, any_observer> gate{{}, {}, any_observer{&told}};
+  gate.run_if_idle([&] { CHECK(gate.run_if_idle([] {}) == run_result::skipped); });
+  CHECK(told == 1);
+}

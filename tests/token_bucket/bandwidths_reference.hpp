@@ -39,6 +39,7 @@ class literal_bandwidths {
     wide at;
     wide n;
     kind what = kind::taken;
+    wide given = 0;  ///< if not taken: when
   };
 
   [[nodiscard]] wide fine(wide ns) const { return ns * fine_; }
@@ -66,10 +67,22 @@ class literal_bandwidths {
 
   void happens(const event& e) { events_.push_back(e); }
 
+  /// As of whoever has booked.
+  void give(wide now_ns, wide n, kind what) {
+    const wide given = fine(now_ns);
+    happens({-1, std::max(given, front()), n, what, given});
+  }
+
   /// Unless its time has come.
   void undo(int id, wide now_ns) {
     const auto found = std::ranges::find(events_, id, &event::id);
-    if (now_ns <= ceil_ns(found->at)) events_.erase(found);
+    if (now_ns > ceil_ns(found->at)) return;
+    events_.erase(found);
+    wide latest = start_;
+    for (event& e : events_) {
+      if (e.what != kind::taken) e.at = std::max(e.given, latest);
+      latest = e.at;
+    }
   }
 
   [[nodiscard]] const std::vector<event>& events() const { return events_; }

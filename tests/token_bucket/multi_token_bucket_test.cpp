@@ -432,10 +432,7 @@ TEST_CASE("every answer for several bands is that of the literal ones", "[multi_
           const std::int64_t gift = below(4);
           force ? bucket.force_add(static_cast<std::uint64_t>(gift))
                 : bucket.add(static_cast<std::uint64_t>(gift));
-          model.happens(
-              {-1,
-               std::max(model.fine(now), model.events().empty() ? model.fine(now) : model.events().back().at),
-               gift, force ? literal_bandwidths::kind::forced : literal_bandwidths::kind::added});
+          model.give(now, gift, force ? literal_bandwidths::kind::forced : literal_bandwidths::kind::added);
         }
       }
       same = same && bucket.available_approx() == model.tokens(now);
@@ -446,4 +443,54 @@ TEST_CASE("every answer for several bands is that of the literal ones", "[multi_
   CHECK(granted > 1000);
   CHECK(refused > 1000);
   CHECK(cancelled > 1000);
+}
+
+TEST_CASE("what was given while somebody waited is there when nobody does any more", "[multi_token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{{.rate = rate::every(1s), .burst = 10, .initial = 0}}, clock.source()};
+  auto booked = bucket.reserve(10);
+  REQUIRE(booked);
+  bucket.add(5);
+  CHECK(bucket.available_approx() == 0);
+  booked->cancel();
+  CHECK(bucket.available_approx() == 5);
+  CHECK(bucket.try_acquire(5));
+  CHECK(bucket.try_acquire().error().retry_after == 1s);
+}
+
+TEST_CASE("a booking of nothing undoes nothing", "[multi_token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{{.rate = rate::every(1s), .burst = 10, .initial = 0}}, clock.source()};
+  auto first = bucket.reserve(1);
+  bucket.add(9);
+  {
+    const auto nothing = bucket.reserve(0);
+  }
+  const auto second = bucket.reserve(9);
+  REQUIRE(second);
+  CHECK(second->act_at() == clock.now() + 1s);
+  std::move(*first).use();
+}
+
+TEST_CASE("first tokens a long time away take nothing from the start", "[multi_token_bucket]") {
+  manual_clock clock;
+  const bandwidth far{.rate = {1'000'000'000, 1ns},
+                      .burst = 1'000'000'001,
+                      .refill_at = time_point{duration::max() / 2},
+                      .prorated = true};
+  CHECK(bucket_type{{far}, clock.source()}.available_approx() == 1'000'000'001);
+  const bandwidth never{.rate = {1000, 1s}, .burst = 1001, .refill_at = time_point::max(), .prorated = true};
+  CHECK(bucket_type{{never}, clock.source()}.available_approx() == 1001);
+}
+
+TEST_CASE("what would come after the end of time is not booked, wherever time began",
+          "[multi_token_bucket]") {
+  for (const duration start : {duration{10s}, duration{-10s}}) {
+    manual_clock clock{time_point{start}};
+    const bandwidth century{
+        .rate = {1, 24h * 365 * 100}, .burst = 10, .initial = 0, .refill_at = time_point{start + 5s}};
+    bucket_type bucket{{century}, clock.source()};
+    CHECK(bucket.reserve(10).error() == weir::refused_for_ever(refusal_reason::rate_limited));
+    CHECK(bucket.reserve(1).has_value());
+  }
 }

@@ -1,10 +1,14 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <catch2/catch_test_macros.hpp>
 
+#include <algorithm>
+#include <cstdint>
 #include <stop_token>
 #include <thread>
+#include <utility>
 #include <vector>
 
+#include <weir/multi_token_bucket.hpp>
 #include <weir/testing/manual_clock.hpp>
 #include <weir/token_bucket.hpp>
 
@@ -156,4 +160,57 @@ TEST_CASE("waiting works on the clock of the standard library", "[token_bucket][
   CHECK(bucket.acquire());
   CHECK(bucket.acquire());
   CHECK(weir::steady_clock::now() - start >= 1ms);
+}
+
+namespace {
+
+/// Whoever sleeps is told to stop; some reads later time goes past every wait.
+struct racing_clock {
+  struct state {
+    std::int64_t now = 0;
+    int reads_left = 0;
+    int reads_from_stop = 0;
+    std::stop_source stop;
+  };
+  state* s;
+
+  [[nodiscard]] time_point now() const noexcept {
+    const time_point seen{weir::duration{s->now}};
+    if (s->reads_left != 0 && --s->reads_left == 0) s->now += 3'600'000'000'001;
+    return seen;
+  }
+  void wake_at(time_point, weir::timer_target&) const {
+    s->reads_left = std::exchange(s->reads_from_stop, 0);  // time moves on once
+    s->stop.request_stop();
+  }
+  void forget(weir::timer_target&) const noexcept {}
+};
+static_assert(weir::waking_clock<racing_clock>);
+
+template <class Bucket, class Options>
+void race(const Options& options) {
+  int stopped = 0;
+  for (int reads = 1; reads <= 6; ++reads) {
+    racing_clock::state state;
+    state.reads_from_stop = reads;
+    Bucket bucket{options, racing_clock{&state}};
+    REQUIRE(bucket.try_acquire());
+    const bool acquired = bucket.acquire(1, state.stop.get_token()).has_value();
+    state.now = std::max<std::int64_t>(state.now, 3'600'000'000'001);
+    INFO(reads);
+    // Whoever did not get it has left it.
+    CHECK(bucket.available_approx() == (acquired ? 0 : 1));
+    stopped += acquired ? 0 : 1;
+  }
+  CHECK(stopped > 0);
+  CHECK(stopped < 6);
+}
+
+}  // namespace
+
+TEST_CASE("a waiter that is stopped as its tokens come has them or leaves them", "[token_bucket]") {
+  const weir::token_bucket_options hourly{.rate = weir::rate::every(1h), .burst = 1};
+  race<weir::basic_token_bucket<racing_clock>>(hourly);
+  race<weir::basic_multi_token_bucket<racing_clock>>(
+      std::vector<weir::bandwidth>{{.rate = hourly.rate, .burst = hourly.burst}});
 }

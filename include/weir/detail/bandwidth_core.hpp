@@ -39,7 +39,8 @@ struct fine_instant {
 [[nodiscard]] constexpr std::optional<fine_instant> later(time_point from, duration wait,
                                                           std::int64_t part = 0,
                                                           std::int64_t speed = 1) noexcept {
-  if (wait > elapsed(from, time_point::max())) return std::nullopt;
+  // The longest of all stands for every longer one, too.
+  if (wait == duration::max() || wait > elapsed(from, time_point::max())) return std::nullopt;
   return fine_instant{from + wait, part, speed};
 }
 
@@ -205,7 +206,7 @@ class lump_band {
   /// Full, but for the share of the first tokens that is still to come, if that is less than a period away.
   [[nodiscard]] std::int64_t at_first(time_point now) const noexcept {
     const duration left = elapsed(now, next_);
-    if (!prorated_ || left == duration::zero()) return burst_;
+    if (!prorated_ || left == duration::zero() || left >= period_) return burst_;
     const std::int64_t share = multiply_divide(refill_, left.count(), period_.count());
     return std::min(burst_, std::max<std::int64_t>(0, burst_ - refill_) + share);
   }
@@ -348,6 +349,7 @@ class band_set {
 ///             and the present, so nobody is served before who has booked, and no band is ever in debt.  The
 ///             bookings that may still be cancelled are kept, with the bands as they stood before them; to
 ///             cancel one is to play the others again.
+///             What is given while somebody waits counts as of the latest booking.
 /// Invariants  M1  No window of w grants more than the bound of any band; a booking counts at its exact
 ///                 instant, rounded up to a tick of each band.
 ///             M2  What is refused changes nothing in any band.
@@ -381,23 +383,35 @@ class bandwidth_core {
     return ++booked_;
   }
 
-  /// Undoes a booking unless its time has come.
-  void cancel(time_point now, std::uint64_t number) noexcept {
+  /// Undoes a booking; false if its time has come, or that of other bands.
+  bool cancel(time_point now, std::uint64_t number) noexcept {
     forget(now);
     const auto found = std::ranges::find(ahead_, number, &event::number);
-    if (found == ahead_.end()) return;
+    if (found == ahead_.end()) return false;
     if (found->then_taken == 0) {
       ahead_.erase(found);
     } else {
       found->n = 0;
     }
     bands_.copy(before_);
-    for (const event& e : ahead_) play(bands_, e);
+    fine_instant latest = settled_;
+    for (event& e : ahead_) {
+      // What was given counts as of whoever is still booked before it.
+      if (e.what != kind::booking) e.at = latest < e.given ? e.given : latest;
+      latest = e.at;
+      play(bands_, e);
+    }
+    forget(now);
+    return true;
   }
 
   /// Gives `n` tokens to every band, as of the latest booking.  Throws std::bad_alloc, nothing changed.
   void add(time_point now, std::int64_t n, bool beyond) {
-    const event e{.number = 0, .at = from(now), .n = n, .what = beyond ? kind::add_beyond : kind::add};
+    const event e{.number = 0,
+                  .at = from(now),
+                  .n = n,
+                  .what = beyond ? kind::add_beyond : kind::add,
+                  .given = {.whole = now}};
     if (!ahead_.empty()) record(e, now);
     play(bands_, e);
   }
@@ -432,6 +446,7 @@ class bandwidth_core {
     fine_instant at;
     std::int64_t n;
     kind what = kind::booking;
+    fine_instant given{};         ///< if it is no booking: when that was
     std::int64_t then_taken = 0;  ///< taken at once in the nanosecond in which its instant ends
   };
 

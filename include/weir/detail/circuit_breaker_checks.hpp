@@ -7,6 +7,7 @@
 #include <stdexcept>
 #include <string>
 #include <string_view>
+#include <type_traits>
 #include <variant>
 
 #include <weir/circuit_breaker_options.hpp>
@@ -19,7 +20,14 @@ void require_breaker_option(bool holds, std::string_view what, Parts... got) {
   if (holds) return;
   std::string text{"circuit_breaker: "};
   text += what;
-  ((text += std::to_string(got)), ...);
+  [[maybe_unused]] const auto add = [&text](const auto& part) {
+    if constexpr (std::is_arithmetic_v<std::remove_cvref_t<decltype(part)>>) {
+      text += std::to_string(part);
+    } else {
+      text += part;
+    }
+  };
+  (add(got), ...);
   throw std::invalid_argument{text};
 }
 
@@ -38,9 +46,8 @@ inline circuit_breaker_options checked(const circuit_breaker_options& o) {
     require_breaker_option(t->buckets > 0, "time_window.buckets must be positive, got ", t->buckets);
     require_breaker_option(t->length > duration::zero(),
                            "time_window.length must be positive, got nanoseconds: ", t->length.count());
-    require_breaker_option(t->length.count() % t->buckets == 0,
-                           "time_window.length must be a multiple of buckets nanoseconds, got ",
-                           t->length.count());
+    require_breaker_option(t->length.count() % t->buckets == 0, "time_window.length must be a multiple of ",
+                           t->buckets, " nanoseconds, one for each of its buckets, got ", t->length.count());
   } else {
     const std::uint32_t count = std::get<consecutive_failures>(o.window).count;
     require_breaker_option(count > 0, "consecutive_failures.count must be positive, got ", count);
@@ -65,7 +72,8 @@ inline circuit_breaker_options checked(const circuit_breaker_options& o) {
   require_breaker_option(o.probes > 0, "probes must be positive, got ", o.probes);
   if (o.probe_successes) {
     require_breaker_option(*o.probe_successes > 0 && *o.probe_successes <= o.probes,
-                           "probe_successes must be from 1 to probes, got ", *o.probe_successes);
+                           "probe_successes must be from 1 to the probes, ", o.probes, ", got ",
+                           *o.probe_successes);
   }
   if (o.half_open_max_wait) {
     require_breaker_option(

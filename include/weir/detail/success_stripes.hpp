@@ -80,11 +80,11 @@ class success_stripes {
     return sum;
   }
 
-  /// Counts a refusal: a load and a store, for the first `size` threads.
+  /// Counts a refusal: a load and a store, for the first `size` threads of an image.
   void refuse() noexcept {
     const int slot = thread_slot();
     stripe& s = stripes_[index(slot)];
-    if (slot < static_cast<int>(size)) {
+    if (slot < static_cast<int>(size) && s.is_of(thread_slot_image())) {
       s.refused.add_alone();  // the stripe of this thread alone, and of those that had its slot before
     } else {
       s.refused_others.add();
@@ -107,7 +107,17 @@ class success_stripes {
   struct alignas(64) stripe {
     std::atomic<std::uint64_t> word{closed};
     event_counter refused;
-    event_counter refused_others;  // of threads whose slots are not their own stripe's
+    event_counter refused_others;  // of threads whose slots are not their own stripe's, or not unique
+    std::atomic<const void*> image{
+        nullptr};  // of the program, by whose slots `refused` is counted: the first
+
+    [[nodiscard]] bool is_of(const void* mine) noexcept {
+      // [relaxed] Written once; it says who may count, and orders nothing.
+      const void* seen = image.load(std::memory_order_relaxed);
+      if (seen == nullptr && image.compare_exchange_strong(seen, mine, std::memory_order_relaxed))
+        return true;
+      return seen == mine;
+    }
   };
 
   static bool room_for(std::uint64_t serial, std::uint64_t word) noexcept {

@@ -12,12 +12,17 @@ inline constexpr int shared_slot = slot_registry::size;
 
 /// A small number of the calling thread that no other living thread has, unless it is `shared_slot`.
 ///
-/// Where several images of a program have their own copy of this header's variables, each counts for itself.
+/// Where several images of a program have their own copy of this header's variables, each counts for itself:
+/// a slot is unique in its `thread_slot_image`.
 /// Complexity  One load, after the first call of a thread.
 inline int thread_slot() noexcept;
 
+/// Tells the images of a program apart that number their threads by themselves.
+inline const void* thread_slot_image() noexcept;
+
 class thread_slots {
   friend int thread_slot() noexcept;
+  friend const void* thread_slot_image() noexcept;
 
   static constexpr int none = -1;
 
@@ -37,6 +42,8 @@ class thread_slots {
 
 inline constinit slot_registry thread_slots::slots{};
 inline constinit thread_local int thread_slots::mine = thread_slots::none;
+
+inline const void* thread_slot_image() noexcept { return &thread_slots::slots; }
 
 inline int thread_slot() noexcept {
   const int slot = thread_slots::mine;

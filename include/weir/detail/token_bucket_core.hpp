@@ -142,7 +142,8 @@ struct bucket_core {
 
   /// Ticks from the origin to `now`; empty if it is out of range, or before the origin.
   [[nodiscard]] constexpr std::optional<std::int64_t> ticks_if_after(time_point now) const noexcept {
-    // Without a sign an instant before the origin is the farthest of all: one comparison for both.
+    // Without a sign an instant before the origin is out of range, too: one comparison for both.  (But for one that
+    // lies 2^64 ns less the range before it; time does not run back so far.)
     const auto since = static_cast<std::uint64_t>(now.time_since_epoch().count()) -
                        static_cast<std::uint64_t>(origin.time_since_epoch().count());
     if (since > farthest()) [[unlikely]]

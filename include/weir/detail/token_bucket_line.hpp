@@ -48,7 +48,8 @@ class bucket_line {
   void lock() const noexcept { lock_.lock(); }
   void unlock() const noexcept { lock_.unlock(); }
 
-  /// The latest instant at which tokens were taken, about: two at once may leave the earlier.  Ask before
+  /// The latest instant at which tokens were taken, or the time range moved on, about: two at once may leave the
+  /// earlier.  Ask before
   /// `load`, so that no grant that it knows of is missing there.
   [[nodiscard]] time_point mark() const noexcept {
     // [M] acquire, pairs with [N].

@@ -23,4 +23,8 @@ inline int thread_slot() noexcept {
   return weir_model::slot_here >= 0 ? weir_model::slot_here : weir_model::current_thread();
 }
 
+/// There is one image alone here.
+inline constexpr char the_image = 0;
+inline const void* thread_slot_image() noexcept { return &the_image; }
+
 }  // namespace weir::inline v0::detail
