@@ -239,7 +239,7 @@ class basic_token_bucket {
   };
   [[nodiscard]] settled_core settled(time_point now) const noexcept {
     const time_point mark = line_.mark();
-    settled_core s{line_.load().core, {}};
+    settled_core s{line_.read().core, {}};
     s.at = s.core.not_before(now, mark);
     if (!s.core.in_range(s.at)) s.core.rebase(s.at);
     return s;
@@ -285,7 +285,7 @@ class basic_token_bucket {
   decision decide(time_point now, time_point t, std::uint64_t n) noexcept {
     const time_point mark = line_.mark();
     detail::bucket_snapshot s;
-    if (!line_.try_load(s)) [[unlikely]]
+    if (!line_.try_read(s)) [[unlikely]]
       return {verdict::in_the_way};
     // Nothing, too much, or an unlimited rate, whose burst is nothing.
     if (n - 1 >= static_cast<std::uint64_t>(s.core.limits.burst)) [[unlikely]] {

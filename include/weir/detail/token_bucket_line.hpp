@@ -50,7 +50,7 @@ class bucket_line {
 
   /// The latest instant at which tokens were taken, or the time range moved on, about: two at once may leave the
   /// earlier.  Ask before
-  /// `load`, so that no grant that it knows of is missing there.
+  /// `read`, so that no grant that it knows of is missing there.
   [[nodiscard]] time_point mark() const noexcept {
     // [M] acquire, pairs with [N].
     return time_point{duration{mark_.load(std::memory_order_acquire)}};
@@ -58,15 +58,15 @@ class bucket_line {
 
   /// Configuration and word as they stood together.
   /// Blocking  Passes the lock if it meets a change.
-  [[nodiscard]] bucket_snapshot load() const noexcept {
+  [[nodiscard]] bucket_snapshot read() const noexcept {
     for (bucket_snapshot s;;) {
-      if (try_load(s)) return s;
+      if (try_read(s)) return s;
       wait_for_the_writer();
     }
   }
 
   /// The same; false, and nothing of use in `s`, while they are being replaced.
-  [[nodiscard]] bool try_load(bucket_snapshot& s) const noexcept {
+  [[nodiscard]] bool try_read(bucket_snapshot& s) const noexcept {
     s.word = word_.load(std::memory_order_acquire);  // [A] acquire, pairs with [B]: C1
     // [C] acquire, each pairs with the same field's [D]: C1.
     s.core.limits.speed = speed_.load(std::memory_order_acquire);
@@ -78,7 +78,7 @@ class bucket_line {
     return s.word - s.base <= static_cast<std::uint64_t>(bucket_core::full_at_limit);
   }
 
-  /// Returns when the change is over that `try_load` has met.
+  /// Returns when the change is over that `try_read` has met.
   void wait_for_the_writer() const noexcept {
     lock();
     unlock();

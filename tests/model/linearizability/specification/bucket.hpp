@@ -25,8 +25,8 @@ struct bucket_setup {
 /// A call is three steps: it reads the clock, looks at the bucket, and decides, as of its reading or of
 /// a later instant at which tokens were taken.  What takes tokens takes them from what is there when it
 /// decides; what only tells (a refusal with its `retry_after`, `available_approx`) tells of what it
-/// looked at, as of no later instant than was known then, though others may have taken tokens since.  `in_one_step` is stricter than the contract:
-/// all of it at one instant.
+/// looked at, as of no later instant than was known then, though others may have taken tokens since.
+/// `in_one_step` is stricter than the contract: all of it at one instant.
 class bucket_specification {
  public:
   using operation = request<bucket_verb>;
