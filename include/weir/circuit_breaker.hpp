@@ -316,10 +316,10 @@ class basic_circuit_breaker {
 
   outcome<permit> admit() noexcept {
     std::uint64_t word = 0;
-    time_point now;  // as the breaker takes it: its time does not run back
+    time_point now;
     const detail::circuit_core::admission answer = locked([&] {
-      const auto a = core_.admit(clock_.now(), sink());
-      now = core_.latest();
+      now = clock_.now();
+      const auto a = core_.admit(now, sink());
       word = word_of(core_);
       return a;
     });

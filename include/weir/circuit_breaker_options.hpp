@@ -59,7 +59,8 @@ struct consecutive_failures {
   std::uint32_t count = 5;
 };
 
-/// Calls that took longer than `longer_than`, well or badly, as a second signal.
+/// Calls that took longer than `longer_than`, well or badly, as a second signal.  By the clock as it is between
+/// admission and report, whether it stepped back meanwhile or not.
 struct slow_calls {
   duration longer_than;
   fraction rate = {100};

@@ -458,6 +458,19 @@ TEST_CASE("what was given while somebody waited is there when nobody does any mo
   CHECK(bucket.try_acquire().error().retry_after == 1s);
 }
 
+TEST_CASE("what is taken after a gift stays taken when the booking before it is cancelled",
+          "[multi_token_bucket]") {
+  manual_clock clock;
+  bucket_type bucket{{{.rate = {1, 1ns}, .burst = 2}}, clock.source()};
+  CHECK(bucket.try_acquire(2));
+  auto booked = bucket.reserve();
+  bucket.add(4);
+  clock.advance(1ns);
+  CHECK(bucket.try_acquire());
+  booked->cancel();
+  CHECK(bucket.available_approx() == 1);
+}
+
 TEST_CASE("a booking of nothing undoes nothing", "[multi_token_bucket]") {
   manual_clock clock;
   bucket_type bucket{{{.rate = rate::every(1s), .burst = 10, .initial = 0}}, clock.source()};

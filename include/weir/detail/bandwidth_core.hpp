@@ -372,8 +372,10 @@ class bandwidth_core {
   void take(time_point now, std::int64_t n) noexcept {
     forget(now);
     bands_.take({.whole = now}, n);
+    if (ahead_.empty()) return;
     // Not forgotten, so its instant ends in this nanosecond.
-    if (!ahead_.empty()) ahead_.back().then_taken += n;
+    ahead_.back().then_taken += n;
+    ahead_.back().taken_at = now;
   }
 
   /// Books what is there at `at`; returns its number.  Throws std::bad_alloc, nothing changed.
@@ -446,7 +448,8 @@ class bandwidth_core {
     fine_instant at;
     std::int64_t n;
     kind what = kind::booking;
-    fine_instant given{};         ///< if it is no booking: when that was
+    fine_instant given{};  ///< if it is no booking: when that was
+    time_point taken_at{};
     std::int64_t then_taken = 0;  ///< taken at once in the nanosecond in which its instant ends
   };
 
@@ -456,7 +459,7 @@ class bandwidth_core {
     } else {
       bands.add(e.at, e.n, e.what == kind::add_beyond);
     }
-    if (e.then_taken != 0) bands.take({.whole = e.at.ceil()}, e.then_taken);
+    if (e.then_taken != 0) bands.take({.whole = e.taken_at}, e.then_taken);
   }
 
   [[nodiscard]] const fine_instant& front() const noexcept {

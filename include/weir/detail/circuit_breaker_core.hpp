@@ -60,8 +60,6 @@ class circuit_core {
   }
 
   [[nodiscard]] breaker_state state() const noexcept { return state_; }
-  /// The latest instant handed in.
-  [[nodiscard]] time_point latest() const noexcept { return latest_; }
   /// Never the same after a move or with other options.
   [[nodiscard]] std::uint64_t serial() const noexcept { return serial_; }
   /// Whether the result of a call that was admitted under `serial` counts.
