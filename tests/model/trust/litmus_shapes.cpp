@@ -116,6 +116,24 @@ void store_buffering_updates(world& w, outcome_book& book) {
 const litmus sb_updates{"SB, an acq_rel update of one location in between", "01 10 11",
                         store_buffering_updates};
 
+// ---- ordered reads: two of one object order each other, whatever else is quiet between them
+
+/// Both readers come when all has been written, so that only the order of their own reads tells what they see.
+void ordered_reads(world& w, outcome_book& book) {
+  auto& s = w.make<state>();
+  w.thread([&s] {
+    s.x.store(1, relaxed);
+    s.y.store(1, relaxed);
+  });
+  for (const int i : {0, 1}) {
+    w.thread([&s, i] { s.seen[i] = s.y.load(relaxed) == 0 ? 2 : s.x.load(seq_cst); });
+  }
+  w.after([&] { book.add({s.seen[0], s.seen[1]}); });
+}
+
+const litmus ordered_reads_commute_not{"R+R, seq_cst reads after relaxed stores",
+                                       "00 01 02 10 11 12 20 21 22", ordered_reads};
+
 // ---- message passing: is what was written before the flag seen after it?
 
 template <memory_order Store, memory_order Load, memory_order Writer = relaxed, memory_order Reader = relaxed>
