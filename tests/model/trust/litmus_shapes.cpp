@@ -118,7 +118,8 @@ const litmus sb_updates{"SB, an acq_rel update of one location in between", "01 
 
 // ---- ordered reads: two of one object order each other, whatever else is quiet between them
 
-/// Both readers come when all has been written, so that only the order of their own reads tells what they see.
+/// Both readers come when all has been written, so that only the order of their own reads tells what they see; the
+/// updates that follow come in either order, whichever of the reads was first.
 void ordered_reads(world& w, outcome_book& book) {
   auto& s = w.make<state>();
   w.thread([&s] {
@@ -126,13 +127,18 @@ void ordered_reads(world& w, outcome_book& book) {
     s.y.store(1, relaxed);
   });
   for (const int i : {0, 1}) {
-    w.thread([&s, i] { s.seen[i] = s.y.load(relaxed) == 0 ? 2 : s.x.load(seq_cst); });
+    w.thread([&s, i] {
+      if (s.y.load(relaxed) == 0) return;
+      s.seen[i] = 1 + s.x.load(seq_cst);
+      s.seen[i + 2] = 1 + s.z.fetch_add(1, relaxed);
+    });
   }
-  w.after([&] { book.add({s.seen[0], s.seen[1]}); });
+  w.after([&] { book.add({s.seen[0], s.seen[1], s.seen[2], s.seen[3]}); });
 }
 
-const litmus ordered_reads_commute_not{"R+R, seq_cst reads after relaxed stores",
-                                       "00 01 02 10 11 12 20 21 22", ordered_reads};
+const litmus ordered_reads_commute_not{
+    "R+R, seq_cst reads after relaxed stores",
+    "0000 0101 0201 1010 2010 1112 1121 1212 1221 2112 2121 2212 2221", ordered_reads};
 
 // ---- message passing: is what was written before the flag seen after it?
 
