@@ -203,6 +203,32 @@ void late_fences(world& w, outcome_book& book) {
 
 const litmus mp_late{"MP, the fences on the wrong side of the flag", unpublished, late_fences};
 
+// ---- orders that are chosen as the program runs: one instruction has several
+
+[[gnu::noinline]] void put(std::atomic<int>& a, memory_order order) { a.store(1, order); }
+[[gnu::noinline]] int look(const std::atomic<int>& a, memory_order order) { return a.load(order); }
+
+void message_passing_chosen(world& w, outcome_book& book) {
+  struct chosen : state {
+    memory_order weak = relaxed;
+    memory_order store = release;
+    memory_order load = acquire;
+  };
+  auto& s = w.make<chosen>();
+  w.thread([&s] {
+    put(s.x, s.weak);
+    put(s.y, s.store);
+  });
+  w.thread([&s] {
+    static_cast<void>(look(s.z, s.weak));
+    s.seen[0] = look(s.y, s.load);
+    s.seen[1] = look(s.x, s.weak);
+  });
+  w.after([&] { book.add({s.seen[0], s.seen[1]}); });
+}
+
+const litmus mp_chosen{"MP, orders chosen at run time", "00 01 11", message_passing_chosen};
+
 // ---- cycles through loads or stores alone: the limits of the checker
 
 template <memory_order Load, memory_order Store>
