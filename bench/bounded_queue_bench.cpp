@@ -1,91 +1,66 @@
 // SPDX-License-Identifier: BSL-1.0
 #include <benchmark/benchmark.h>
 
-#include <condition_variable>
 #include <cstddef>
 #include <cstdint>
-#include <deque>
 #include <memory>
-#include <mutex>
-#include <optional>
 #include <thread>
 
 #include <weir/bounded_queue.hpp>
+
+#include "queue_peers.hpp"
 
 namespace {
 
 constexpr std::size_t capacity = 1024;
 
-/// What one writes without a library.
-class mutex_queue {
- public:
-  explicit mutex_queue(std::size_t n) : capacity_{n} {}
+struct weir_queue {
+  explicit weir_queue(std::size_t n) : queue{weir::bounded_queue_options{.capacity = n}} {}
 
-  bool try_push(std::uint64_t v) {
-    {
-      const std::lock_guard lock{mutex_};
-      if (values_.size() == capacity_) return false;
-      values_.push_back(v);
-    }
-    not_empty_.notify_one();
-    return true;
+  bool try_push(std::uint64_t v) { return queue.try_push(std::move(v)).has_value(); }
+  bool try_pop(std::uint64_t& v) {
+    const auto got = queue.try_pop();
+    if (got) v = *got;
+    return got.has_value();
   }
-  std::optional<std::uint64_t> try_pop() {
-    std::optional<std::uint64_t> v;
-    {
-      const std::lock_guard lock{mutex_};
-      if (values_.empty()) return v;
-      v = values_.front();
-      values_.pop_front();
-    }
-    not_full_.notify_one();
-    return v;
-  }
-  void push(std::uint64_t v) {
-    {
-      std::unique_lock lock{mutex_};
-      not_full_.wait(lock, [this] { return values_.size() < capacity_; });
-      values_.push_back(v);
-    }
-    not_empty_.notify_one();
-  }
-  std::uint64_t pop() {
-    std::unique_lock lock{mutex_};
-    not_empty_.wait(lock, [this] { return !values_.empty(); });
-    const auto v = values_.front();
-    values_.pop_front();
-    lock.unlock();
-    not_full_.notify_one();
-    return v;
-  }
+  void push(std::uint64_t v) { static_cast<void>(queue.push(std::move(v))); }
+  std::uint64_t pop() { return *queue.pop(); }
 
- private:
-  const std::size_t capacity_;
-  std::mutex mutex_;
-  std::condition_variable not_empty_, not_full_;
-  std::deque<std::uint64_t> values_;  // guarded by mutex_
-};
-
-struct weir_queue : weir::bounded_queue<std::uint64_t> {
-  explicit weir_queue(std::size_t n) : bounded_queue{weir::bounded_queue_options{.capacity = n}} {}
+  weir::bounded_queue<std::uint64_t> queue;
 };
 
 /// A process that never made a thread has cheaper mutexes: see to it that this one has.
 const bool threaded = (std::thread{[] {}}.join(), true);
 
+/// How one waits who may not sleep: for a while with the core, then without it.
+class impatience {
+ public:
+  void wait() {
+    if (++looks_ % 64 != 0) {
+      weir::detail::pause();
+    } else {
+      std::this_thread::yield();
+    }
+  }
+
+ private:
+  unsigned looks_ = 0;
+};
+
 template <class Queue>
-void BM_bounded_queue_push_pop_solo(benchmark::State& state) {
+void BM_solo(benchmark::State& state) {
   Queue queue{capacity};
   std::uint64_t i = 0;
+  std::uint64_t v = 0;
   for (auto _ : state) {
     benchmark::DoNotOptimize(queue.try_push(++i));
-    benchmark::DoNotOptimize(queue.try_pop());
+    benchmark::DoNotOptimize(queue.try_pop(v));
   }
   state.SetItemsProcessed(state.iterations());
 }
 
 template <class Queue>
-void BM_bounded_queue_push_refused(benchmark::State& state) {
+void BM_refused(benchmark::State& state) {
   Queue queue{1};
   benchmark::DoNotOptimize(queue.try_push(1));
   for (auto _ : state) benchmark::DoNotOptimize(queue.try_push(2));
@@ -93,28 +68,30 @@ void BM_bounded_queue_push_refused(benchmark::State& state) {
 
 /// Even threads produce, odd ones consume, the same number each.
 template <class Queue>
-void BM_bounded_queue_try_pairs(benchmark::State& state) {
+void BM_try_pairs(benchmark::State& state) {
   static std::unique_ptr<Queue> queue;
   if (state.thread_index() == 0) queue = std::make_unique<Queue>(capacity);
   const bool producer = state.thread_index() % 2 == 0;
+  std::uint64_t v = 0;
   for (auto _ : state) {
+    impatience other;
     if (producer) {
-      while (!queue->try_push(1)) std::this_thread::yield();
+      while (!queue->try_push(1)) other.wait();
     } else {
-      while (!queue->try_pop()) std::this_thread::yield();
+      while (!queue->try_pop(v)) other.wait();
     }
   }
   state.SetItemsProcessed(producer ? state.iterations() : 0);
 }
 
 template <class Queue>
-void BM_bounded_queue_wait_pairs(benchmark::State& state) {
+void BM_wait_pairs(benchmark::State& state) {
   static std::unique_ptr<Queue> queue;
   if (state.thread_index() == 0) queue = std::make_unique<Queue>(capacity);
   const bool producer = state.thread_index() % 2 == 0;
   for (auto _ : state) {
     if (producer) {
-      static_cast<void>(queue->push(1));
+      queue->push(1);
     } else {
       benchmark::DoNotOptimize(queue->pop());
     }
@@ -122,29 +99,45 @@ void BM_bounded_queue_wait_pairs(benchmark::State& state) {
   state.SetItemsProcessed(producer ? state.iterations() : 0);
 }
 
-BENCHMARK(BM_bounded_queue_push_pop_solo<weir_queue>)->Name("bounded_queue/push_pop_solo");
-BENCHMARK(BM_bounded_queue_push_pop_solo<mutex_queue>)->Name("bounded_queue/push_pop_solo/peer:mutex");
-BENCHMARK(BM_bounded_queue_push_refused<weir_queue>)->Name("bounded_queue/push_refused");
-BENCHMARK(BM_bounded_queue_push_refused<mutex_queue>)->Name("bounded_queue/push_refused/peer:mutex");
-BENCHMARK(BM_bounded_queue_try_pairs<weir_queue>)
-    ->Name("bounded_queue/try_pairs")
-    ->Threads(2)
-    ->Threads(4)
-    ->UseRealTime();
-BENCHMARK(BM_bounded_queue_try_pairs<mutex_queue>)
-    ->Name("bounded_queue/try_pairs/peer:mutex")
-    ->Threads(2)
-    ->Threads(4)
-    ->UseRealTime();
-BENCHMARK(BM_bounded_queue_wait_pairs<weir_queue>)
-    ->Name("bounded_queue/wait_pairs")
-    ->Threads(2)
-    ->Threads(4)
-    ->UseRealTime();
-BENCHMARK(BM_bounded_queue_wait_pairs<mutex_queue>)
-    ->Name("bounded_queue/wait_pairs/peer:mutex")
-    ->Threads(2)
-    ->Threads(4)
-    ->UseRealTime();
+using weir_bench::boost_queue;
+using weir_bench::moodycamel_queue;
+using weir_bench::mutex_queue;
+using weir_bench::tbb_queue;
+
+template <class Queue>
+void compare_tries(const char* peer) {
+  const std::string after{peer};
+  benchmark::RegisterBenchmark(("bounded_queue/push_pop_solo" + after).c_str(), BM_solo<Queue>);
+  benchmark::RegisterBenchmark(("bounded_queue/try_pairs" + after).c_str(), BM_try_pairs<Queue>)
+      ->Threads(2)
+      ->Threads(4)
+      ->UseRealTime();
+}
+
+template <class Queue>
+void compare_waits(const char* peer) {
+  const std::string after{peer};
+  benchmark::RegisterBenchmark(("bounded_queue/wait_pairs" + after).c_str(), BM_wait_pairs<Queue>)
+      ->Threads(2)
+      ->Threads(4)
+      ->Threads(16)
+      ->UseRealTime();
+}
+
+const bool compared = [] {
+  compare_tries<weir_queue>("");
+  compare_tries<mutex_queue>("/peer:mutex");
+  compare_tries<boost_queue<capacity>>("/peer:boost");
+  compare_tries<tbb_queue>("/peer:tbb");
+  compare_tries<moodycamel_queue>("/peer:moodycamel");
+  compare_waits<weir_queue>("");
+  compare_waits<mutex_queue>("/peer:mutex");
+  compare_waits<tbb_queue>("/peer:tbb");
+  compare_waits<moodycamel_queue>("/peer:moodycamel");
+  return true;
+}();
+
+BENCHMARK(BM_refused<weir_queue>)->Name("bounded_queue/push_refused");
+BENCHMARK(BM_refused<mutex_queue>)->Name("bounded_queue/push_refused/peer:mutex");
 
 }  // namespace

@@ -21,10 +21,13 @@
 
 #include <weir/clock.hpp>
 #include <weir/deadline.hpp>
-#include <weir/detail/parking.hpp>
+#include <weir/detail/monitor_queue.hpp>
+#include <weir/detail/queue_parts.hpp>
+#include <weir/detail/ring_queue.hpp>
 #include <weir/observer.hpp>
 #include <weir/outcome.hpp>
 #include <weir/refusal.hpp>
+#include <weir/stats.hpp>
 
 namespace weir::inline v0 {
 
@@ -98,23 +101,20 @@ class bounded_queue {
 
   /// With `on_drop`.  What it throws comes out of the push, which has taken effect by then.
   bounded_queue(bounded_queue_options options, drop_handler on_drop, Clock clock = {}, Observer observer = {})
-      : capacity_{checked(options).capacity},
-        overflow_{options.overflow},
+      : overflow_{checked(options).overflow},
         on_drop_{std::move(on_drop)},
         clock_{std::move(clock)},
         observer_{std::move(observer)},
-        slot_count_{capacity_ + (overflow_ == overflow_policy::drop_oldest ? 1 : 0)},
-        slots_{std::allocator<T>{}.allocate(slot_count_)} {}
+        core_{options.capacity, overflow_ == overflow_policy::drop_oldest} {}
 
   bounded_queue(const bounded_queue&) = delete;
   bounded_queue& operator=(const bounded_queue&) = delete;
 
   ~bounded_queue() {
-    assert(producers_.empty() && consumers_.empty() && "a queue may not be destroyed while it is waited on");
-    for (; size_ != 0; remove_front()) {
-      if (on_drop_) on_drop_(std::move(front()));
-    }
-    std::allocator<T>{}.deallocate(slots_, slot_count_);
+    assert(!waited_on() && "a queue may not be destroyed while it is waited on");
+    core_.drain([this](T&& value) {
+      if (on_drop_) on_drop_(std::move(value));
+    });
   }
 
   /// Takes `value` unless the queue is full or closed; the drop policies make room instead of being full.
@@ -189,11 +189,7 @@ class bounded_queue {
   /// Thread safety  Concurrent with every member except the destructor.
   /// Exceptions     What T's move constructor throws; the value then stays in its place (strong guarantee).
   outcome<T> try_pop() {
-    std::unique_lock lock{mutex_};
-    if (available() != 0) return take();
-    const refusal no = nothing_there();
-    lock.unlock();
-    return tell(no);
+    return core_.take([this](refusal why) { return tell(why); });
   }
 
   /// Gives the oldest value, waiting for one as long as it needs, first come first served.
@@ -221,11 +217,9 @@ class bounded_queue {
   outcome<std::size_t> try_pop_n(std::vector<T>& out, std::size_t max) {
     const std::size_t batch = make_room(out, max);
     if (batch == 0) return 0;
-    std::unique_lock lock{mutex_};
-    if (available() != 0) return take_into(out, batch);
-    const refusal no = nothing_there();
-    lock.unlock();
-    return tell(no);
+    outcome<std::size_t> taken = core_.take_into(out, batch);
+    if (!taken) tell(taken.error());
+    return taken;
   }
 
   /// Appends up to `max` values to `out`: waits for the first as `pop` does, then for more until there are
@@ -243,7 +237,8 @@ class bounded_queue {
                                        std::stop_token stop = {}) {
     std::size_t taken = 0;
     for (deadline enough = until; taken < max;) {
-      const auto more = pop_some(out, make_room(out, max - taken), enough, stop);
+      const auto more =
+          core_.take_some_when_there(out, make_room(out, max - taken), clock_, enough, stop);
       if (!more && taken == 0) return tell(more.error());
       if (!more) break;
       if (taken == 0) {
@@ -256,94 +251,43 @@ class bounded_queue {
   }
 
   /// Refuses every further push and wakes all who wait.  Pops drain what is left.  Idempotent.
-  void close() noexcept {
-    const std::lock_guard lock{mutex_};
-    close_locked();
-  }
+  void close() noexcept { core_.close(); }
 
   /// Closes, and gives back what was left and not yet promised to a waiting consumer, oldest first.
   ///
   /// Exceptions     std::bad_alloc: nothing has changed, the queue is open.  A throwing move of a T that
   ///                cannot be copied leaves the values as it left them, as in std::vector.
-  [[nodiscard]] std::vector<T> close_and_take() {
-    std::vector<T> taken;
-    taken.reserve(capacity_);  // outside the lock, hence for the most there can be
-    const std::lock_guard lock{mutex_};
-    // Those who already hold a promise get the oldest; they need only the count to be right.
-    for (std::size_t i = promised_; i != size_; ++i) taken.push_back(std::move_if_noexcept(*slot(i)));
-    for (; size_ != promised_; --size_, ++popped_) std::destroy_at(slot(size_ - 1));
-    close_locked();
-    return taken;
-  }
+  [[nodiscard]] std::vector<T> close_and_take() { return core_.close_and_take(); }
 
-  [[nodiscard]] bool closed() const noexcept {
-    const std::lock_guard lock{mutex_};
-    return closed_;
-  }
+  [[nodiscard]] bool closed() const noexcept { return core_.closed(); }
 
   /// Values in the queue; stale as soon as it is returned.
-  [[nodiscard]] std::size_t size_approx() const noexcept {
-    const std::lock_guard lock{mutex_};
-    return size_;
-  }
+  [[nodiscard]] std::size_t size_approx() const noexcept { return core_.size(); }
 
-  [[nodiscard]] std::size_t capacity() const noexcept { return capacity_; }
+  [[nodiscard]] std::size_t capacity() const noexcept { return core_.capacity(); }
 
-  /// Complexity  O(1); all of one instant.
+  /// Complexity  O(1).
   [[nodiscard]] bounded_queue_stats stats() const noexcept {
-    const std::lock_guard lock{mutex_};
-    return {.pushed = pushed_,
-            .popped = popped_,
-            .dropped = dropped_,
-            .rejected = rejected_,
-            .left = size_,
-            .capacity = capacity_,
-            .waiting_producers = producers_.size(),
-            .waiting_consumers = consumers_.size()};
+    const detail::queue_counts now = core_.counts();
+    return {.pushed = now.pushed,
+            .popped = now.popped,
+            .dropped = now.dropped,
+            .rejected = rejected_.value(),
+            .left = now.left,
+            .capacity = core_.capacity(),
+            .waiting_producers = now.waiting_producers,
+            .waiting_consumers = now.waiting_consumers};
   }
 
  private:
   static constexpr auto never = [] { return deadline::never(); };
 
-  enum class answer : std::uint8_t { none, granted, closed, failed };
-
-  struct waiting : detail::waiter {
-    answer got = answer::none;  // guarded by mutex_
-  };
-
-  /// A producer's value is moved by the one who makes room: there is never room that only looks taken.
-  struct producer : waiting {
-    explicit producer(T& v) noexcept : value{std::addressof(v)} {}
-    T* value;
-    std::exception_ptr error;  // guarded by mutex_; what T's move threw
-  };
-
-  /// A consumer is promised a value and takes it by itself, straight into its result: no move that could
-  /// throw stands between the queue and the caller.
-  using consumer = waiting;
-
-  /// Completes the removal of the front once the result has been built from it, or leaves it if that threw.
-  class removal {
-   public:
-    explicit removal(bounded_queue& queue) noexcept : queue_{queue} {}
-    removal(const removal&) = delete;
-    removal& operator=(const removal&) = delete;
-    ~removal() {
-      if (safe || std::uncaught_exceptions() == throwing_) {
-        queue_.remove_front();
-        ++queue_.popped_;
-      }
-      queue_.settle();
-    }
-
-   private:
-    static constexpr bool safe = std::is_nothrow_move_constructible_v<T>;
-    bounded_queue& queue_;
-    const int throwing_ = safe ? 0 : std::uncaught_exceptions();
-  };
+  using core = std::conditional_t<std::is_nothrow_move_constructible_v<T>, detail::ring_queue<T>,
+                                  detail::monitor_queue<T>>;
+  using placed = detail::placed;
 
   static const bounded_queue_options& checked(const bounded_queue_options& options) {
-    const auto most = std::allocator_traits<std::allocator<T>>::max_size({}) - 1;
+    const std::size_t most = core::most_capacity();
     if (options.capacity == 0 || options.capacity > most) {
       throw std::invalid_argument{"bounded_queue: capacity must be from 1 to " + std::to_string(most) +
                                   ", got " + std::to_string(options.capacity)};
@@ -355,219 +299,74 @@ class bounded_queue {
     return options;
   }
 
-  // Everything from here to `settle` requires the lock.
-
-  T* slot(std::size_t i) noexcept {
-    // Written so that no capacity can overflow it.
-    const std::size_t to_end = slot_count_ - head_;
-    return slots_ + (i < to_end ? head_ + i : i - to_end);
-  }
-  T& front() noexcept { return *slot(0); }
-
-  /// Values that no waiting consumer has been promised.
-  [[nodiscard]] std::size_t available() const noexcept { return size_ - promised_; }
-
-  void append(T& value) {
-    std::construct_at(slot(size_), std::move(value));
-    ++size_;
-    ++pushed_;
-  }
-
-  void remove_front() noexcept {
-    std::destroy_at(slot(0));
-    head_ = head_ + 1 == slot_count_ ? 0 : head_ + 1;
-    --size_;
-  }
-
-  [[nodiscard]] outcome<T> take() {
-    const removal commit{*this};
-    return outcome<T>{std::in_place, std::move(front())};
-  }
-
-  /// Takes 1..max values into `out`, which has the room.
-  [[nodiscard]] std::size_t take_into(std::vector<T>& out, std::size_t max) {
-    std::size_t taken = 0;
-    // Each removal settles, so what waiting producers bring is taken in the same sweep.
-    for (; taken != max && available() != 0; ++taken) {
-      const removal commit{*this};
-      out.push_back(std::move(front()));
-    }
-    return taken;
-  }
-
-  /// Restores I3 after any change: room goes to waiting producers, values to waiting consumers.
-  void settle() noexcept {
-    while (size_ < capacity_ && !producers_.empty()) {
-      auto& next = static_cast<producer&>(*producers_.front());
-      answer how = answer::granted;
-      try {
-        append(*next.value);
-      } catch (...) {
-        next.error = std::current_exception();
-        how = answer::failed;
-      }
-      end_wait(producers_, how);
-    }
-    for (; available() != 0 && !consumers_.empty(); ++promised_) {
-      end_wait(consumers_, answer::granted);
-    }
-  }
-
-  static void end_wait(detail::wait_list& list, answer how) noexcept {
-    auto& first = static_cast<waiting&>(*list.front());
-    first.got = how;
-    list.remove(first);
-    first.park.unpark();
-  }
-
-  void close_locked() noexcept {
-    closed_ = true;
-    while (!producers_.empty()) end_wait(producers_, answer::closed);
-    while (!consumers_.empty()) end_wait(consumers_, answer::closed);
-  }
-
-  enum class placed : std::uint8_t { taken, dropped, full, closed };
-
-  /// Takes `value` if the policy lets it.  What was dropped is in `victim`, to end outside the lock.
-  [[nodiscard]] placed place(T& value, std::optional<T>& victim, std::exception_ptr& error) {
-    if (closed_) return placed::closed;
-    if (size_ < capacity_) {
-      append(value);
-      settle();
-      return placed::taken;
-    }
-    if (overflow_ == overflow_policy::drop_newest) {
-      victim.emplace(std::move(value));
-      ++pushed_;
-      ++dropped_;
-      return placed::dropped;
-    }
-    if (overflow_ != overflow_policy::drop_oldest) return placed::full;
-    append(value);  // into the spare slot: if it throws, nothing has changed
-    try {
-      victim.emplace(std::move(front()));
-    } catch (...) {
-      if (on_drop_) error = std::current_exception();
-    }
-    remove_front();
-    ++dropped_;
-    return placed::dropped;
-  }
-
-  [[nodiscard]] refusal nothing_there() const noexcept {
-    return closed_ ? refused_for_ever(refusal_reason::closed) : refusal{refusal_reason::empty};
-  }
-
-  // From here on the lock is not held by the caller.
-
   /// `until` is asked for the deadline only if there is a wait: the clock is not read otherwise.
   template <class Until>
   outcome<> push_impl(T& value, bool may_wait, Until until, const std::stop_token& stop) {
+    if (overflow_ == overflow_policy::drop_oldest) return push_over(value);
+    const placed what = core_.put(value);
+    if (what == placed::taken) return {};
+    if (what == placed::closed) return reject(refused_for_ever(refusal_reason::closed));
+    if (overflow_ == overflow_policy::drop_newest) return drop(value);
+    if (!may_wait || overflow_ == overflow_policy::reject) return reject({refusal_reason::full});
+    if (const auto no = core_.put_when_room(value, clock_, until(), stop)) return reject(*no);
+    return {};
+  }
+
+  [[nodiscard]] bool waited_on() const noexcept {
+    const detail::queue_counts now = core_.counts();
+    return now.waiting_producers + now.waiting_consumers != 0;
+  }
+
+  outcome<> push_over(T& value) {
     std::optional<T> victim;
     std::exception_ptr error;
-    std::unique_lock lock{mutex_};
-    const placed what = place(value, victim, error);
-    if (what == placed::taken) return {};
-    if (what == placed::full && may_wait && overflow_ == overflow_policy::block) {
-      return wait_for_room(lock, value, until, stop);
+    const placed what = core_.put_over(value, victim, error);
+    if (what == placed::closed) return reject(refused_for_ever(refusal_reason::closed));
+    if (what == placed::dropped && on_drop_) {
+      if (error) std::rethrow_exception(error);
+      on_drop_(std::move(*victim));
     }
-    if (what == placed::full || what == placed::closed) ++rejected_;
-    lock.unlock();
-    if (what == placed::closed) return tell(refused_for_ever(refusal_reason::closed));
-    if (what == placed::full) return tell({refusal_reason::full});
-    if (error) std::rethrow_exception(error);
-    if (on_drop_) on_drop_(std::move(*victim));
+    return {};
+  }
+
+  outcome<> drop(T& value) {
+    T victim{std::move(value)};
+    core_.count_dropped();
+    if (on_drop_) on_drop_(std::move(victim));
     return {};
   }
 
   template <class Until>
-  outcome<> wait_for_room(std::unique_lock<std::mutex>& lock, T& value, Until until,
-                          const std::stop_token& stop) {
-    producer self{value};
-    producers_.push_back(self);
-    lock.unlock();
-    std::exception_ptr error;
-    const detail::wake_reason why = detail::sleep(self, clock_, until(), stop, error);
-    lock.lock();
-    if (self.got == answer::granted) return {};
-    if (self.got == answer::none) {
-      producers_.remove(self);
-      self.error = std::move(error);
-    }
-    if (!self.error) ++rejected_;
-    lock.unlock();
-    if (self.error) std::rethrow_exception(self.error);
-    return tell(refusal_for(self.got, why));
-  }
-
-  template <class Until>
   outcome<T> pop_impl(Until until, const std::stop_token& stop) {
-    std::unique_lock lock{mutex_};
-    if (available() != 0) return take();
-    refusal no{};
-    if (!await_value(lock, until, stop, no)) return tell(no);
-    return take();
-  }
-
-  /// Waits for at least one value, or refuses without telling the observer.
-  [[nodiscard]] outcome<std::size_t> pop_some(std::vector<T>& out, std::size_t max, deadline until,
-                                              const std::stop_token& stop) {
-    std::unique_lock lock{mutex_};
-    refusal no{};
-    if (available() == 0 && !await_value(lock, [&] { return until; }, stop, no)) return no;
-    return take_into(out, max);
-  }
-
-  /// True, with the lock held, if a value was granted: it is available again, to this caller.
-  /// False, without the lock, with the reason in `no`.
-  template <class Until>
-  [[nodiscard]] bool await_value(std::unique_lock<std::mutex>& lock, Until until, const std::stop_token& stop,
-                                 refusal& no) {
-    if (closed_) {
-      lock.unlock();
-      no = refused_for_ever(refusal_reason::closed);
-      return false;
-    }
-    consumer self;
-    consumers_.push_back(self);
-    lock.unlock();
-    std::exception_ptr error;
-    const detail::wake_reason why = detail::sleep(self, clock_, until(), stop, error);
-    lock.lock();
-    if (self.got == answer::granted) {
-      --promised_;
-      return true;
-    }
-    const bool given_up = self.got == answer::none;
-    if (given_up) consumers_.remove(self);
-    lock.unlock();
-    if (given_up && error) std::rethrow_exception(error);
-    no = refusal_for(self.got, why);
-    return false;
-  }
-
-  [[nodiscard]] static refusal refusal_for(answer got, detail::wake_reason why) noexcept {
-    if (got == answer::closed) return refused_for_ever(refusal_reason::closed);
-    return {why == detail::wake_reason::deadline_reached ? refusal_reason::timed_out
-                                                         : refusal_reason::cancelled};
+    return core_.take_when_there(clock_, until, stop, [this](refusal why) { return tell(why); });
   }
 
   template <class Push>
   [[nodiscard]] push_range_result push_each(std::span<T> values, Push push_one) {
     push_range_result result;
-    for (T& value : values) {
-      result.ended = push_one(value);
+    while (result.pushed != values.size()) {
+      const std::span<T> rest = values.subspan(result.pushed);
+      if (const std::size_t at_once = core_.put_some(rest); at_once != 0) {
+        result.pushed += at_once;
+        continue;
+      }
+      result.ended = push_one(rest.front());
       if (!result.ended) break;
       ++result.pushed;
     }
     return result;
   }
 
-  /// Grows `out` before the lock is taken, so that nothing allocates under it; returns for how many.
+  /// Grows `out` before anything is taken; returns for how many.
   [[nodiscard]] std::size_t make_room(std::vector<T>& out, std::size_t max) const {
-    const std::size_t batch = std::min(max, capacity_);
+    const std::size_t batch = std::min(max, core_.capacity());
     if (out.capacity() - out.size() < batch) out.reserve(std::max(out.size() + batch, out.capacity() * 2));
     return batch;
+  }
+
+  refusal reject(refusal why) noexcept {
+    rejected_.add();
+    return tell(why);
   }
 
   refusal tell(refusal why) noexcept {
@@ -575,25 +374,12 @@ class bounded_queue {
     return why;
   }
 
-  const std::size_t capacity_;
   const overflow_policy overflow_;
   const drop_handler on_drop_;
   [[no_unique_address]] Clock clock_;
   [[no_unique_address]] Observer observer_;
-  const std::size_t slot_count_;  // one more than the capacity for drop_oldest
-  T* const slots_;                // owned; raw memory but for the values of the ring, which mutex_ guards
-
-  mutable std::mutex mutex_;
-  std::size_t head_ = 0;         // guarded by mutex_
-  std::size_t size_ = 0;         // guarded by mutex_
-  std::size_t promised_ = 0;     // guarded by mutex_; granted to consumers not yet back
-  bool closed_ = false;          // guarded by mutex_
-  detail::wait_list producers_;  // guarded by mutex_
-  detail::wait_list consumers_;  // guarded by mutex_
-  std::uint64_t pushed_ = 0;     // guarded by mutex_
-  std::uint64_t popped_ = 0;     // guarded by mutex_
-  std::uint64_t dropped_ = 0;    // guarded by mutex_
-  std::uint64_t rejected_ = 0;   // guarded by mutex_
+  event_counter rejected_;
+  core core_;
 };
 
 }  // namespace weir::inline v0

@@ -4,6 +4,7 @@
 
 #include <cstddef>
 #include <functional>
+#include <limits>
 #include <memory>
 #include <new>
 #include <set>
@@ -70,8 +71,12 @@ struct pops_as_it_dies {
   ~pops_as_it_dies() { static_cast<void>(queue.try_pop()); }
 };
 
+/// Its move may throw, so that it is kept where its own allocator gives the memory.
 struct rare {
-  int number;
+  rare() = default;
+  rare(rare&& other) noexcept(false) : number{other.number} {}
+  ~rare() = default;
+  int number = 0;
 };
 
 }  // namespace
@@ -114,6 +119,8 @@ TEST_CASE("a queue takes room for its capacity, one more to drop the oldest, and
   CHECK_THROWS_AS(bounded_queue<rare>{{.capacity = most}}, std::bad_alloc);
   CHECK_THROWS_AS(bounded_queue<rare>{{.capacity = most + 1}}, std::invalid_argument);
   CHECK_THROWS_AS(bounded_queue<rare>{{}}, std::invalid_argument);
+  CHECK_THROWS_AS(bounded_queue<int>{{.capacity = std::numeric_limits<std::size_t>::max() / 64}},
+                  std::invalid_argument);
 }
 
 TEST_CASE("each value dies where it lived", "[bounded_queue]") {
