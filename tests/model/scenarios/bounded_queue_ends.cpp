@@ -1,294 +1,75 @@
 // SPDX-License-Identifier: BSL-1.0
-// What ends a wait, and what ends a queue: close, time, a stop, destruction.
-#include <weir/bounded_queue.hpp>
-
-#include <atomic>
-#include <chrono>
-#include <cstddef>
-#include <memory>
-#include <stop_token>
-#include <utility>
-#include <vector>
-
-#include "model/scenario.hpp"
-#include "queue_state.hpp"
+// Values whose move cannot throw: the ring.  What ends a wait, and what ends a queue.
+#include "queue_ends.hpp"
 
 namespace {
 
 using namespace std::chrono_literals;
 using namespace weir_model;
-using weir::refusal_reason;
-using timed_state = queue_state_on<weir::steady_clock>;
 
 /// A stop callback of the standard library leans on what a futex promises beyond the standard.
 constexpr bounds stops{.preemptions = 2, .weak = false, .strict_wait = false, .random_executions = 10'000};
 
 // ---- close
 
-void close_and_push(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
-  w.thread([&s] {
-    message mine = queue_state::value_of(1, 0);
-    const auto pushed = s.queue.push(std::move(mine));
-    expect(pushed || refused_with(pushed, refusal_reason::closed));
-    expect(pushed.has_value() == (mine.value == -1), "what was not taken stays with the caller");
-    s.note(1, 0, pushed);
-  });
-  w.thread([&s] {
-    s.queue.close();
-    expect(refused_with(s.queue.try_push(queue_state::value_of(0, 1)), refusal_reason::closed));
-  });
-  w.thread([&s] { s.note(0, s.queue.pop()); });
-  w.after([&s] {
-    s.expect_conserved();
-    expect(refused_with(s.queue.try_pop(), refusal_reason::closed), "drained");
-  });
-}
-
 const scenario close_push{"bounded_queue",
                           "a close ends a push that waits, or it was taken",
                           {.preemptions = 3, .random_executions = 10'000},
-                          close_and_push};
-
-template <std::size_t Consumers>
-void close_and_pop(world& w) {
-  auto& s = w.make<queue_state>(2U);
-  for (std::size_t c = 0; c < Consumers; ++c) {
-    w.thread([&s, c] {
-      auto value = s.queue.pop();
-      expect(value || refused_with(value, refusal_reason::closed));
-      s.note(c, value);
-    });
-  }
-  w.thread([&s] {
-    s.note(0, 0, s.queue.push(queue_state::value_of(0, 0)));
-    s.queue.close();
-    s.queue.close();
-  });
-  w.after([&s] {
-    expect(s.queue.closed());
-    expect(s.popped() == 1, "what was accepted is given, close or not");
-    s.expect_conserved();
-  });
-}
+                          close_and_push<queue_state>};
 
 const scenario close_pop{
-    "bounded_queue", "a close ends a pop that waits, and loses no accepted value", {}, close_and_pop<1>};
+    "bounded_queue", "a close ends a pop that waits, and loses no accepted value", {}, close_and_pop<queue_state, 1>};
 const scenario close_pops{"bounded_queue",
                           "a close ends two pops that wait, and loses no accepted value",
                           {.preemptions = 3, .random_executions = 10'000},
-                          close_and_pop<2>};
+                          close_and_pop<queue_state, 2>};
 
-void close_alone(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  for (std::size_t c = 0; c < 2; ++c) {
-    w.thread([&s] { expect(refused_with(s.queue.pop(), refusal_reason::closed)); });
-  }
-  w.thread([&s] { s.queue.close(); });
-  w.after([&s] { s.expect_conserved(); });
-}
-
-const scenario close_empty{"bounded_queue", "a close ends all pops that wait for nothing", {}, close_alone};
-
-void close_full(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
-  for (std::size_t p = 0; p < 2; ++p) {
-    w.thread(
-        [&s, p] { expect(refused_with(s.queue.push(queue_state::value_of(p, 1)), refusal_reason::closed)); });
-  }
-  w.thread([&s] { s.queue.close(); });
-  w.after([&s] { s.expect_conserved(); });
-}
+const scenario close_empty{"bounded_queue", "a close ends all pops that wait for nothing", {}, close_alone<queue_state>};
 
 const scenario close_pushes{
-    "bounded_queue", "a close ends all pushes that wait for room that nobody makes", {}, close_full};
+    "bounded_queue", "a close ends all pushes that wait for room that nobody makes", {}, close_full<queue_state>};
 
-void two_closes(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  for (int i = 0; i < 2; ++i) w.thread([&s] { s.queue.close(); });
-  w.thread([&s] {
-    s.note(0, 0, s.queue.push(queue_state::value_of(0, 0)));
-    s.note(0, s.queue.pop());
-  });
-  w.after([&s] { s.expect_conserved(); });
-}
-
-const scenario closed_twice{"bounded_queue", "two closes at once are one", {}, two_closes};
-
-void takes_back(world& w) {
-  auto& s = w.make<queue_state>(2U);
-  s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
-  auto& back = w.make<std::vector<message>>();
-  w.thread([&] { s.note(1, 0, s.queue.push(queue_state::value_of(1, 0))); });
-  w.thread([&] { s.note(0, s.queue.pop()); });
-  w.thread([&] { back = s.queue.close_and_take(); });
-  w.after([&] {
-    expect(s.queue.stats().left == 0);
-    expect(s.queue.stats().popped == s.popped() + back.size(), "what is given back is counted");
-    expect(message::alive == static_cast<int>(back.size()));
-    expect(s.queue.stats().pushed == s.queue.stats().popped, "nothing is lost");
-  });
-}
+const scenario closed_twice{"bounded_queue", "two closes at once are one", {}, two_closes<queue_state>};
 
 const scenario taken_back{
-    "bounded_queue", "what a close takes back was given to nobody else", {}, takes_back};
-
-/// A consumer that has been promised a value gets it, although all is taken back meanwhile.
-void takes_back_from_promised(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  auto& back = w.make<std::vector<message>>();
-  w.thread([&] {
-    auto value = s.queue.pop();
-    expect(value || refused_with(value, refusal_reason::closed));
-    s.note(0, value);
-  });
-  w.thread([&] {
-    s.note(0, 0, s.queue.push(queue_state::value_of(0, 0)));
-    back = s.queue.close_and_take();
-  });
-  w.after([&] {
-    expect(s.popped() + back.size() == 1, "with one of the two");
-    expect(s.queue.stats().left == 0 && s.queue.stats().waiting_consumers == 0);
-  });
-}
+    "bounded_queue", "what a close takes back was given to nobody else", {}, takes_back<queue_state>};
 
 const scenario promise_kept{
-    "bounded_queue", "a close that takes back leaves what was promised", {}, takes_back_from_promised};
+    "bounded_queue", "a close that takes back leaves what was promised", {}, takes_back_from_promised<queue_state>};
 
 // ---- a look
 
-void looked_at(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  w.thread([&s] {
-    s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
-    s.queue.close();
-  });
-  w.thread([&s] {
-    expect(s.queue.size_approx() <= 1);
-    const bool closed = s.queue.closed();
-    const weir::bounded_queue_stats seen = s.queue.stats();
-    expect(seen.pushed == seen.left && seen.left <= 1, "all of one instant");
-    expect(!closed || seen.pushed == 1, "it was closed after the push");
-  });
-  w.after([&s] {
-    expect(s.queue.closed() && s.queue.size_approx() == 1);
-    s.expect_conserved();
-  });
-}
-
 const scenario looked_at_{
-    "bounded_queue", "a queue may be looked at while it is used and closed", {}, looked_at};
+    "bounded_queue", "a queue may be looked at while it is used and closed", {}, looked_at<queue_state>};
 
 // ---- time and stops
-
-/// One waits an hour, one for ever; there is one value.
-void time_swallows_nothing(world& w) {
-  auto& s = w.make<timed_state>(1U);
-  w.thread([&s] {
-    auto value = s.queue.pop_for(1h);
-    expect(value || refused_with(value, refusal_reason::timed_out));
-    s.note(0, value);
-    if (value) s.note(1, 0, s.queue.push(timed_state::value_of(1, 0)));
-  });
-  w.thread([&s] { s.note(1, s.queue.pop()); });
-  w.thread([&s] { s.note(0, 0, s.queue.push(timed_state::value_of(0, 0))); });
-  w.after([&s] {
-    expect(s.queue.stats().left == 0);
-    s.expect_conserved();
-  });
-}
 
 const scenario no_notify_swallowed{
     "bounded_queue",
     "a pop that times out takes no wake-up from another",
     {.preemptions = 2, .weak = false, .early_wakes = 1, .random_executions = 20'000},
-    time_swallows_nothing};
-
-void push_times_out(world& w) {
-  auto& s = w.make<timed_state>(1U);
-  s.note(0, 0, s.queue.try_push(timed_state::value_of(0, 0)));
-  w.thread([&s] {
-    message mine = timed_state::value_of(1, 0);
-    const auto pushed = s.queue.push_for(std::move(mine), 1h);
-    expect(pushed || refused_with(pushed, refusal_reason::timed_out));
-    expect(pushed.has_value() == (mine.value == -1), "what was not taken stays with the caller");
-    s.note(1, 0, pushed);
-  });
-  w.thread([&s] {
-    s.note(0, s.queue.pop());
-    s.note(0, 1, s.queue.try_push(timed_state::value_of(0, 1)));
-    s.note(0, s.queue.try_pop());
-  });
-  w.after([&s] { s.expect_conserved(); });
-}
+    time_swallows_nothing<timed_queue_state>};
 
 const scenario late_push{"bounded_queue",
                          "a push that times out was taken or not, and never both",
                          {.early_wakes = 1},
-                         push_times_out};
-
-/// All three at once.
-void everything_at_once(world& w) {
-  auto& s = w.make<timed_state>(1U);
-  auto& stop = w.make<std::stop_source>();
-  w.thread([&] {
-    auto value = s.queue.pop_for(1h, stop.get_token());
-    expect(value || refused_with(value, refusal_reason::timed_out) ||
-           refused_with(value, refusal_reason::cancelled));
-    s.note(0, value);
-  });
-  w.thread([&] { stop.request_stop(); });
-  w.thread([&] { s.note(0, 0, s.queue.push(timed_state::value_of(0, 0))); });
-  w.after([&] { s.expect_conserved(); });
-}
+                         push_times_out<timed_queue_state>};
 
 const scenario triple{
     "bounded_queue",
     "time, a stop and a value at once: one of them ends a pop, and nothing is lost",
     {.preemptions = 2, .weak = false, .strict_wait = false, .early_wakes = 1, .random_executions = 10'000},
-    everything_at_once};
-
-void stopped_push(world& w) {
-  auto& s = w.make<queue_state>(1U);
-  auto& stop = w.make<std::stop_source>();
-  s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
-  w.thread([&] {
-    const auto pushed = s.queue.push(queue_state::value_of(1, 0), stop.get_token());
-    expect(pushed || refused_with(pushed, refusal_reason::cancelled));
-    s.note(1, 0, pushed);
-  });
-  w.thread([&] { stop.request_stop(); });
-  w.thread([&] { s.note(0, s.queue.pop()); });
-  w.after([&] { s.expect_conserved(); });
-}
+    everything_at_once<timed_queue_state>};
 
 const scenario stop_push{"bounded_queue",
                          "a stop and room at once: one of them ends a push, and nothing is lost", stops,
-                         stopped_push};
+                         stopped_push<queue_state>};
 
 // ---- destruction
-
-/// The last pop has returned, so the queue may go; the push that filled it must be done with it.
-void goes_after_last_pop(world& w) {
-  auto& owner = w.make<std::unique_ptr<queue_state::queue_type>>(
-      std::make_unique<queue_state::queue_type>(weir::bounded_queue_options{.capacity = 1}));
-  queue_state::queue_type* const queue = owner.get();
-  auto& done = w.make<std::atomic<bool>>(false);
-  w.thread([queue, &done] {
-    expect(queue->push(queue_state::value_of(0, 0)).has_value());
-    done.store(true, std::memory_order_release);
-  });
-  w.thread([&owner, &done] {
-    expect(owner->pop().has_value());
-    if (done.load(std::memory_order_acquire)) owner.reset();
-  });
-}
 
 const scenario goes{"bounded_queue",
                     "once the last calls have returned, the queue may be destroyed",
                     {},
-                    goes_after_last_pop};
+                    goes_after_last_pop<queue_state>};
 
 }  // namespace

@@ -14,11 +14,13 @@
 namespace weir_model {
 
 /// Counts its lives.  Plain memory: values on the way between threads are ordered by the queue, and by it alone.
-struct message {
-  explicit message(int v) : value{v} { count(1); }
-  message(message&& other) noexcept : value{std::exchange(other.value, -1)} { count(1); }
-  message& operator=(message&&) = delete;
-  ~message() { count(-1); }
+/// The queue keeps those whose move might throw under a lock, the others in a ring.
+template <bool MightThrow>
+struct basic_message {
+  explicit basic_message(int v) : value{v} { count(1); }
+  basic_message(basic_message&& other) noexcept(!MightThrow) : value{std::exchange(other.value, -1)} { count(1); }
+  basic_message& operator=(basic_message&&) = delete;
+  ~basic_message() { count(-1); }
 
   int value;
   static inline int alive = 0;
@@ -28,6 +30,9 @@ struct message {
     outside([n] { alive += n; });
   }
 };
+
+using message = basic_message<false>;
+using guarded_message = basic_message<true>;
 
 /// Its move throws where it says so.
 struct fragile {
@@ -43,8 +48,9 @@ struct fragile {
   bool taken = false;
 };
 
-template <class Clock>
+template <class Message, class Clock>
 struct queue_state_on {
+  using message = Message;
   using queue_type = weir::bounded_queue<message, Clock>;
 
   explicit queue_state_on(std::size_t capacity, weir::overflow_policy overflow = weir::overflow_policy::block)
@@ -111,6 +117,9 @@ struct queue_state_on {
   std::array<consumed, 3> out{};  // of two consumers, and what was left
 };
 
-using queue_state = queue_state_on<still_clock>;
+using queue_state = queue_state_on<message, still_clock>;
+using timed_queue_state = queue_state_on<message, weir::steady_clock>;
+using monitor_state = queue_state_on<guarded_message, still_clock>;
+using timed_monitor_state = queue_state_on<guarded_message, weir::steady_clock>;
 
 }  // namespace weir_model
