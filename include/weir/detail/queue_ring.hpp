@@ -155,32 +155,6 @@ class queue_ring {
     }
   }
 
-  /// As put, but if it is full the oldest value is moved out: `dropped(T&&)` gets it.  Never full.
-  template <class F>
-  [[nodiscard]] answer put_over(T& value, F&& dropped) noexcept {
-    patience other;
-    for (;;) {
-      const answer how = put(value);
-      if (how != answer::full) return how;
-      position tail = tail_.load(std::memory_order_relaxed);  // [relaxed] As in put.
-      if ((tail & ring_positions::flags) != 0 || !is_full(tail)) continue;
-      // The tail goes first: whatever becomes of the oldest, this value follows on the newest.
-      if (!pass(tail_, tail, positions_.next(tail))) continue;
-      place& at = at_position(tail);
-      claim oldest{};
-      // The oldest is in this very place: it goes, unless a consumer is faster.
-      if (claim_at(oldest, tail)) {
-        dropped(std::move(oldest.value()));
-        std::destroy_at(std::addressof(oldest.value()));
-      } else {
-        // [A] As in put.
-        while (at.stamp.load(std::memory_order_acquire) != tail) other.wait();
-      }
-      fill(at, tail, value);
-      return answer::done;
-    }
-  }
-
   /// The right to move `count` values out.
   struct claim {
     queue_ring* ring = nullptr;
@@ -256,33 +230,47 @@ class queue_ring {
   }
   void nobody_awaits_room() noexcept { head_.fetch_and(~awaited, std::memory_order_relaxed); }
 
-  /// The oldest value of a ring at whose head somebody waits; null if it is still on its way in.
+  /// Keeps consumers out, as if somebody waited for room.
+  void hold_consumers() noexcept { head_.fetch_or(awaited, std::memory_order_seq_cst); }
+
+  /// With the flag at the head set: the oldest value; null if there is none or it is still on its way in.
   [[nodiscard]] T* oldest() noexcept {
-    // [relaxed] Nobody else changes the head while its flag is set.
-    const position head = head_.load(std::memory_order_relaxed) & ~ring_positions::flags;
-    place& at = at_position(head);
+    place& at = at_position(held_head());
     // [B] As in take.
-    return at.stamp.load(std::memory_order_acquire) == (head | occupied) ? at.value() : nullptr;
+    return at.stamp.load(std::memory_order_acquire) == (held_head() | occupied) ? at.value() : nullptr;
   }
 
-  /// The oldest has been moved out and `next` comes in, at the other end of the order.
+  /// With the flag set: whether there is no value, nor one on its way in.
+  [[nodiscard]] bool drained() const noexcept {
+    // [relaxed] Asked once it is closed, under the lock under which it was: the tail does not move any more.
+    return (tail_.load(std::memory_order_relaxed) & ~ring_positions::flags) == held_head();
+  }
+
+  /// With the flag set: the oldest has been moved out, and its place is free.
+  void remove_oldest() noexcept {
+    const position head = held_head();
+    place& at = at_position(head);
+    std::destroy_at(at.value());
+    // [seq_cst] As in pass.
+    head_.store(positions_.next(head) | awaited, std::memory_order_seq_cst);
+    // [D] As in done_with_first.
+    at.stamp.store(positions_.a_lap_later(head), std::memory_order_release);
+  }
+
+  /// With the flag set, in a full ring: the oldest has been moved out, and `next` comes in at the other end.
   void replace_oldest(T& next) noexcept {
-    // [relaxed] As in oldest; the tail of a full ring cannot be passed either.
-    const position head = head_.load(std::memory_order_relaxed) & ~ring_positions::flags;
+    const position head = held_head();
     const position tail = positions_.a_lap_later(head);
     place& at = at_position(head);
     std::destroy_at(at.value());
+    // [seq_cst] As in pass.  Nobody passes the tail of a full ring, so that it may be stored.
     head_.store(positions_.next(head) | awaited, std::memory_order_seq_cst);
     tail_.store(positions_.next(tail), std::memory_order_seq_cst);
     fill(at, tail, next);
   }
 
   /// No value is put after this.
-  void close() noexcept {
-    const position tail = tail_.fetch_or(shut, std::memory_order_seq_cst);
-    // Who puts over the oldest is one too many until that has gone: it went before the close.
-    for (patience other; in_use(tail) > count_;) other.wait();
-  }
+  void close() noexcept { tail_.fetch_or(shut, std::memory_order_seq_cst); }  // [seq_cst] As in pass.
 
   // And from here on without it.
 
@@ -328,25 +316,11 @@ class queue_ring {
     const position head = head_.load(std::memory_order_seq_cst) & ~ring_positions::flags;
     return positions_.a_lap_later(head) == tail;
   }
-  [[nodiscard]] std::uint64_t in_use(position tail) const noexcept {
-    return positions_.count(tail) - positions_.count(head_.load(std::memory_order_seq_cst));
-  }
 
-  /// The oldest, if it stands a lap before `tail`, once it has come in.
-  [[nodiscard]] bool claim_at(claim& oldest, position tail) noexcept {
-    patience other;
-    place& at = at_position(tail);
-    for (;;) {
-      position head = head_.load(std::memory_order_seq_cst);
-      if (positions_.a_lap_later(head) != tail) return false;
-      // [B] As in take.
-      if (at.stamp.load(std::memory_order_acquire) != (head | occupied)) {
-        other.wait();
-        continue;
-      }
-      oldest = {this, head, 1};
-      if (pass(head_, head, positions_.next(head))) return true;
-    }
+  /// The head, whose flag is set.
+  [[nodiscard]] position held_head() const noexcept {
+    // [relaxed] Nobody but the holder of the lock changes it.
+    return head_.load(std::memory_order_relaxed) & ~ring_positions::flags;
   }
 
   const ring_positions positions_;

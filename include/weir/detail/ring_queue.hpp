@@ -57,17 +57,19 @@ class ring_queue {
   }
 
   /// As put; if it is full, the oldest value ends in `victim`.
-  placed put_over(T& value, std::optional<T>& victim, std::exception_ptr&) noexcept {
+  placed put_over(T& value, std::optional<T>& victim, std::exception_ptr& /*error*/) noexcept {
     for (;;) {
-      switch (ring_.put_over(value, [&](T&& oldest) { victim.emplace(std::move(oldest)); })) {
-        case ring::answer::done:
-          if (!victim) return placed::taken;
-          dropped_.add();
-          return placed::dropped;
-        case ring::answer::closed: return placed::closed;
-        default:
-          if (hand_over(value)) return placed::taken;
-      }
+      const placed how = put(value);
+      if (how != placed::full) return how;
+      const std::lock_guard lock{mutex_};
+      if (ring_.closed()) return placed::closed;
+      // One goes and one comes while nobody can pass at either end: all of it is one instant.
+      if (ring_.await_room()) victim.emplace(std::move(oldest_come_in()));
+      if (victim) ring_.replace_oldest(value);
+      ring_.nobody_awaits_room();
+      if (!victim) continue;
+      dropped_.add();
+      return placed::dropped;
     }
   }
 
@@ -125,43 +127,32 @@ class ring_queue {
         default: break;
       }
       const std::lock_guard lock{mutex_};
-      if (T* const oldest = oldest_of_full()) {
-        const admission done{*this};
+      if (T* const oldest = oldest_held()) {
+        const departure_held done{*this};
         return outcome<T>{std::in_place, std::move(*oldest)};
       }
       other.wait();
     }
   }
 
-  /// Appends up to `most` values to `out`, which has the room.
+  /// Appends up to `most` values that stand in a row to `out`, which has the room.
   [[nodiscard]] outcome<std::size_t> take_into(std::vector<T>& out, std::size_t most) {
     patience other;
-    std::size_t taken = 0;
-    for (claim got; taken != most;) {
-      switch (ring_.take(got, most - taken)) {
-        case ring::answer::done:
-          for (taken += got.count; got.count != 0; ring_.done_with_first(got)) {
-            out.push_back(std::move(got.value()));
-          }
-          continue;
-        case ring::answer::empty:
-          if (taken == 0) return refusal{refusal_reason::empty};
+    for (claim got;;) {
+      switch (ring_.take(got, most)) {
+        case ring::answer::done: {
+          const std::size_t taken = got.count;
+          for (; got.count != 0; ring_.done_with_first(got)) out.push_back(std::move(got.value()));
           return taken;
-        case ring::answer::closed:
-          if (taken == 0) return refused_for_ever(refusal_reason::closed);
-          return taken;
+        }
+        case ring::answer::empty: return refusal{refusal_reason::empty};
+        case ring::answer::closed: return refused_for_ever(refusal_reason::closed);
         default: break;
       }
       const std::lock_guard lock{mutex_};
-      if (T* const oldest = oldest_of_full()) {
-        const admission done{*this};
-        out.push_back(std::move(*oldest));
-        ++taken;
-      } else {
-        other.wait();
-      }
+      if (const std::size_t taken = take_held(out, most)) return taken;
+      other.wait();
     }
-    return taken;
   }
 
   /// `until()` is asked for the deadline only if there is a wait.
@@ -203,18 +194,18 @@ class ring_queue {
 
   void close() noexcept {
     const std::lock_guard lock{mutex_};
-    ring_.close();
-    if (!producers_.empty()) ring_.nobody_awaits_room();
-    if (!consumers_.empty()) ring_.nobody_awaits_values();
-    while (!producers_.empty()) end_wait(producers_, grant::closed);
-    while (!consumers_.empty()) end_wait(consumers_, grant::closed);
+    if (close_locked()) ring_.nobody_awaits_room();
   }
 
   [[nodiscard]] std::vector<T> close_and_take() {
     std::vector<T> left;
     left.reserve(ring_.places());
-    close();
-    static_cast<void>(take_into(left, ring_.places()));
+    const std::lock_guard lock{mutex_};
+    // Nobody takes a value between the close and this: all of it is one instant.
+    ring_.hold_consumers();
+    close_locked();
+    for (; !ring_.drained(); ring_.remove_oldest()) left.push_back(std::move(oldest_come_in()));
+    ring_.nobody_awaits_room();
     return left;
   }
 
@@ -266,24 +257,62 @@ class ring_queue {
     ~departure() { queue.ring_.done_with_first(got); }
   };
 
-  /// Moves the value of the first who waits into the place of the oldest, once that has been moved out; under
-  /// the lock.
-  struct admission {
+  // Under the lock, from here to `close_locked`.  Consumers are held back while a producer waits.
+
+  /// Ends the departure of the oldest value of a ring whose consumers are held back, once the result has been
+  /// built from it.
+  struct departure_held {
     ring_queue& queue;
 
-    explicit admission(ring_queue& q) noexcept : queue{q} {}
-    admission(const admission&) = delete;
-    admission& operator=(const admission&) = delete;
-    ~admission() {
-      wait_list& waiting = queue.producers_;
-      queue.ring_.replace_oldest(*static_cast<producer&>(*waiting.front()).value);
-      if (waiting.size() == 1) queue.ring_.nobody_awaits_room();
-      end_wait(waiting, grant::given);
+    explicit departure_held(ring_queue& q) noexcept : queue{q} {}
+    departure_held(const departure_held&) = delete;
+    departure_held& operator=(const departure_held&) = delete;
+    ~departure_held() {
+      queue.admit_next();
+      if (queue.producers_.empty()) queue.ring_.nobody_awaits_room();
     }
   };
 
-  /// Under the lock: the oldest value if a producer waits, and it has come in.
-  [[nodiscard]] T* oldest_of_full() noexcept { return producers_.empty() ? nullptr : ring_.oldest(); }
+  /// The oldest value if a producer waits, and if it has come in.
+  [[nodiscard]] T* oldest_held() noexcept { return producers_.empty() ? nullptr : ring_.oldest(); }
+
+  /// The oldest value of a ring that is not empty, once it has come in.
+  [[nodiscard]] T& oldest_come_in() noexcept {
+    for (patience other;; other.wait()) {
+      if (T* const oldest = ring_.oldest()) return *oldest;
+    }
+  }
+
+  /// The oldest has been moved out: the first who waits puts its value into its place, the newest now.
+  void admit_next() noexcept {
+    if (producers_.empty()) return ring_.remove_oldest();
+    ring_.replace_oldest(*static_cast<producer&>(*producers_.front()).value);
+    end_wait(producers_, grant::given);
+  }
+
+  /// As many values as are in a row, up to `most`, if a producer waits.
+  [[nodiscard]] std::size_t take_held(std::vector<T>& out, std::size_t most) {
+    if (producers_.empty()) return 0;
+    std::size_t taken = 0;
+    for (; taken != most; ++taken) {
+      T* const oldest = ring_.oldest();
+      if (oldest == nullptr) break;
+      out.push_back(std::move(*oldest));
+      admit_next();
+    }
+    if (producers_.empty()) ring_.nobody_awaits_room();
+    return taken;
+  }
+
+  /// Whether a producer waited.
+  bool close_locked() noexcept {
+    ring_.close();
+    const bool waited = !producers_.empty();
+    if (!consumers_.empty()) ring_.nobody_awaits_values();
+    while (!producers_.empty()) end_wait(producers_, grant::closed);
+    while (!consumers_.empty()) end_wait(consumers_, grant::closed);
+    return waited;
+  }
 
   /// Gives the value to the first consumer who waits; false if there is none.
   [[nodiscard]] bool hand_over(T& value) noexcept {

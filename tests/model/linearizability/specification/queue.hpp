@@ -61,9 +61,13 @@ class queue_specification {
         return e.allows(available(s) > 0 ? answer{queue_word::given, {take(s)}} : nothing(s));
       case queue_verb::try_pop_n: {
         if (available(s) == 0) return e.allows(nothing(s));
-        answer all{queue_word::given, {}};
-        for (int i = 0; i < e.operation.argument && available(s) > 0; ++i) all.values.push_back(take(s));
-        return e.allows(all);
+        // Values in a row, not all that are there: some may be just on their way in.
+        answer some{queue_word::given, {}};
+        for (int i = 0; i < e.operation.argument && available(s) > 0; ++i) {
+          some.values.push_back(take(s));
+          if (e.allows(some)) return true;
+        }
+        return false;
       }
       case queue_verb::pop:
       case queue_verb::pop_for:
