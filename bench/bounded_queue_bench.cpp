@@ -4,7 +4,9 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <string>
 #include <thread>
+#include <utility>
 
 #include <weir/bounded_queue.hpp>
 
@@ -99,10 +101,7 @@ void BM_wait_pairs(benchmark::State& state) {
   state.SetItemsProcessed(producer ? state.iterations() : 0);
 }
 
-using weir_bench::boost_queue;
-using weir_bench::moodycamel_queue;
 using weir_bench::mutex_queue;
-using weir_bench::tbb_queue;
 
 template <class Queue>
 void compare_tries(const char* peer) {
@@ -127,13 +126,19 @@ void compare_waits(const char* peer) {
 const bool compared = [] {
   compare_tries<weir_queue>("");
   compare_tries<mutex_queue>("/peer:mutex");
-  compare_tries<boost_queue<capacity>>("/peer:boost");
-  compare_tries<tbb_queue>("/peer:tbb");
-  compare_tries<moodycamel_queue>("/peer:moodycamel");
   compare_waits<weir_queue>("");
   compare_waits<mutex_queue>("/peer:mutex");
-  compare_waits<tbb_queue>("/peer:tbb");
-  compare_waits<moodycamel_queue>("/peer:moodycamel");
+#if defined(WEIR_PEER_BOOST)
+  compare_tries<weir_bench::boost_queue<capacity>>("/peer:boost");
+#endif
+#if defined(WEIR_PEER_TBB)
+  compare_tries<weir_bench::tbb_queue>("/peer:tbb");
+  compare_waits<weir_bench::tbb_queue>("/peer:tbb");
+#endif
+#if defined(WEIR_PEER_MOODYCAMEL)
+  compare_tries<weir_bench::moodycamel_queue>("/peer:moodycamel");
+  compare_waits<weir_bench::moodycamel_queue>("/peer:moodycamel");
+#endif
   return true;
 }();
 

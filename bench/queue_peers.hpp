@@ -2,16 +2,22 @@
 // Bounded queues of std::uint64_t that others made, and the one that everybody writes.
 #pragma once
 
-#include <blockingconcurrentqueue.h>
-#include <lightweightsemaphore.h>
-#include <tbb/concurrent_queue.h>
-
-#include <boost/lockfree/queue.hpp>
 #include <condition_variable>
 #include <cstddef>
 #include <cstdint>
 #include <deque>
 #include <mutex>
+
+#if defined(WEIR_PEER_TBB)
+#include <tbb/concurrent_queue.h>
+#endif
+#if defined(WEIR_PEER_BOOST)
+#include <boost/lockfree/queue.hpp>
+#endif
+#if defined(WEIR_PEER_MOODYCAMEL)
+#include <blockingconcurrentqueue.h>
+#include <lightweightsemaphore.h>
+#endif
 
 namespace weir_bench {
 
@@ -64,6 +70,7 @@ class mutex_queue {
   std::deque<std::uint64_t> values_;  // guarded by mutex_
 };
 
+#if defined(WEIR_PEER_TBB)
 /// oneTBB: exactly bounded, blocking.
 class tbb_queue {
  public:
@@ -81,7 +88,9 @@ class tbb_queue {
  private:
   tbb::concurrent_bounded_queue<std::uint64_t> queue_;
 };
+#endif
 
+#if defined(WEIR_PEER_BOOST)
 /// Boost.Lockfree, of a capacity that is fixed when it is compiled: it never waits.
 template <std::size_t Capacity>
 class boost_queue {
@@ -94,7 +103,9 @@ class boost_queue {
  private:
   boost::lockfree::queue<std::uint64_t, boost::lockfree::capacity<Capacity>> queue_;
 };
+#endif
 
+#if defined(WEIR_PEER_MOODYCAMEL)
 /// moodycamel's queue, bounded from outside by its own semaphore; first in first out for each producer alone.
 class moodycamel_queue {
  public:
@@ -125,5 +136,6 @@ class moodycamel_queue {
   moodycamel::BlockingConcurrentQueue<std::uint64_t> queue_;
   moodycamel::LightweightSemaphore room_;
 };
+#endif
 
 }  // namespace weir_bench

@@ -44,7 +44,8 @@ struct bounded_queue_options {
   overflow_policy overflow = overflow_policy::block;
 };
 
-/// One instant of a queue: `pushed == popped + dropped + left`, exactly.
+/// What a queue has done: `pushed == popped + dropped + left`, exactly.  Of one instant, but that a value which
+/// a call is just dropping may still count as popped.
 struct bounded_queue_stats {
   std::uint64_t pushed = 0;    ///< values taken from producers
   std::uint64_t popped = 0;    ///< values given to consumers, `close_and_take` included
@@ -68,20 +69,29 @@ struct [[nodiscard]] push_range_result {
 ///             flag.  After close, pops drain what is left, then refuse with `closed`.
 /// Invariants  I1  pushed == popped + dropped + left; left <= capacity.
 ///             I2  Values leave in the order in which they were taken.
-///             I3  Producers wait only while the queue is full, consumers only while nothing is left that is
-///                 not promised to an earlier one; both are served in the order they came, without barging.
-///                 What is promised keeps its room until taken: a push may find it full, a pop empty.
+///             I3  Producers wait only while the queue is full, consumers only while it is empty; both are
+///                 served in the order they came, and nobody passes those who wait.
 ///             I4  A value that was not taken stays with the caller, not moved from.
+/// Two kinds   If T's move cannot throw, values go through a lock-free ring, and a lock is taken only where
+///             somebody waits, is woken, closes, or drives out the oldest.  Otherwise one lock guards all,
+///             so that a move that throws leaves all as it was; there, what a waiting consumer is promised
+///             keeps its room until he has taken it: a push may find it full, a pop empty.
 /// Ordering    What came before an accepted push happens-before what follows the pop of that value.
+///             Linearizable: each call takes effect at one instant between its begin and its end, over several
+///             queues too; `pop_up_to` and the push of a range are several calls.
+/// Progress    A call waits for another that has begun to move a value in or out of the very place it needs,
+///             a few instructions; it spins for a while, then gives up its turn on the core.
 /// Allocation  None after construction, but for vectors of the caller and what T itself allocates.
-/// User code   T's move constructor, and the destructor of what was moved from, run under the lock and must
-///             not use the queue; a waiting producer's value is moved on the thread that makes room for it.
-///             All else runs outside, but for the copies of `close_and_take`, made if the move may throw.
-/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  If a
+/// User code   T's move constructor and destructor run inside and must not use the queue; a waiting
+///             producer's value is moved on the thread that makes room for it, a value may be moved into the
+///             hands of a waiting consumer on the thread that brings it.  `on_drop`, observers and copies run
+///             outside, but for the copies of `close_and_take`, made if the move may throw.
+/// Waiting     What can be done at once is done, even past the deadline or after a stop request.  Who waits
+///             looks again for about a microsecond where there are cores for it, then sleeps.  If a
 ///             `waking_clock` throws, a wait throws the same and has changed nothing.
 /// Destruction Requires that no call is in progress.  What is left is handed to `on_drop`, which must not
 ///             throw there, or destroyed; `close_and_take` gives it back instead.
-/// Source      Bounded-buffer monitor: Hoare, CACM 17(10), 1974.
+/// Source      Vyukov, Bounded MPMC queue, 2010; bounded-buffer monitor: Hoare, CACM 17(10), 1974.
 template <class T, monotonic_clock Clock = steady_clock, refusal_observer Observer = no_observer>
 class bounded_queue {
   static_assert(std::is_object_v<T> && std::move_constructible<T>, "bounded_queue<T>: T must be movable");
@@ -121,7 +131,7 @@ class bounded_queue {
   ///
   /// \return        Success, or `full` or `closed`.  What the policy drops counts as taken, `value` too.
   /// Complexity     O(1), no allocation.
-  /// Blocking       Never waits for room; holds one short internal lock.
+  /// Blocking       Never waits for room.
   /// Thread safety  Concurrent with every member except the destructor.
   /// Exceptions     What T's move constructor throws; nothing has changed then (strong guarantee).  What
   ///                handing a dropped value to `on_drop` throws; the push has taken effect then.
@@ -165,7 +175,7 @@ class bounded_queue {
   }
 
   /// Moves from `values` in order until one is refused, as `try_push` and the `push` family would, one by
-  /// one: values of other producers may come between.
+  /// one or several at once: values of other producers may come between.
   ///
   /// Exceptions     As `try_push`; the values before the one that threw have been taken, those after it not.
   push_range_result try_push_range(std::span<T> values) {
@@ -185,7 +195,7 @@ class bounded_queue {
   ///
   /// \return        The value, or `empty`, or `closed` (closed and drained).
   /// Complexity     O(1), no allocation.
-  /// Blocking       Never waits for a value; holds one short internal lock.
+  /// Blocking       Never waits for a value.
   /// Thread safety  Concurrent with every member except the destructor.
   /// Exceptions     What T's move constructor throws; the value then stays in its place (strong guarantee).
   outcome<T> try_pop() {
@@ -208,8 +218,9 @@ class bounded_queue {
     return pop_impl([&] { return until; }, stop);
   }
 
-  /// Appends up to `max` values to `out`, and no more than the capacity, without waiting.  Room in `out` for
-  /// that many is made first, however few there are.
+  /// Appends up to `max` values to `out`, and no more than the capacity, without waiting: values in a row, that
+  /// nobody else takes one of; fewer than there are if one of them is just on its way in.  Room in `out` for as
+  /// many as may come is made first.
   ///
   /// \return        How many, or `empty` or `closed`.  Zero if and only if `max` is zero.
   /// Exceptions     std::bad_alloc from growing `out`, what T's move constructor throws: those already taken
@@ -237,8 +248,7 @@ class bounded_queue {
                                        std::stop_token stop = {}) {
     std::size_t taken = 0;
     for (deadline enough = until; taken < max;) {
-      const auto more =
-          core_.take_some_when_there(out, make_room(out, max - taken), clock_, enough, stop);
+      const auto more = core_.take_some_when_there(out, make_room(out, max - taken), clock_, enough, stop);
       if (!more && taken == 0) return tell(more.error());
       if (!more) break;
       if (taken == 0) {

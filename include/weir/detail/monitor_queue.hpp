@@ -313,15 +313,15 @@ class monitor_queue {
   T* const slots_;                // owned; raw memory but for the values in it, which mutex_ guards
 
   mutable std::mutex mutex_;
-  std::size_t head_ = 0;        // guarded by mutex_
-  std::size_t size_ = 0;        // guarded by mutex_
-  std::size_t promised_ = 0;    // guarded by mutex_; granted to consumers not yet back
-  bool closed_ = false;         // guarded by mutex_
-  wait_list producers_;         // guarded by mutex_
-  wait_list consumers_;         // guarded by mutex_
-  std::uint64_t pushed_ = 0;    // guarded by mutex_
-  std::uint64_t popped_ = 0;    // guarded by mutex_
-  std::uint64_t dropped_ = 0;   // guarded by mutex_
+  std::size_t head_ = 0;       // guarded by mutex_
+  std::size_t size_ = 0;       // guarded by mutex_
+  std::size_t promised_ = 0;   // guarded by mutex_; granted to consumers not yet back
+  bool closed_ = false;        // guarded by mutex_
+  wait_list producers_;        // guarded by mutex_
+  wait_list consumers_;        // guarded by mutex_
+  std::uint64_t pushed_ = 0;   // guarded by mutex_
+  std::uint64_t popped_ = 0;   // guarded by mutex_
+  std::uint64_t dropped_ = 0;  // guarded by mutex_
 };
 
 }  // namespace weir::inline v0::detail

@@ -120,7 +120,8 @@ class queue_ring {
   /// Moves `value` in: done, full, closed or awaited.
   [[nodiscard]] answer put(T& value) noexcept {
     patience other;
-    position tail = tail_.load(std::memory_order_relaxed);  // [relaxed] The exchange says whether it is still so.
+    position tail =
+        tail_.load(std::memory_order_relaxed);  // [relaxed] The exchange says whether it is still so.
     for (;;) {
       if ((tail & ring_positions::flags) != 0) return (tail & shut) != 0 ? answer::closed : answer::awaited;
       place& at = at_position(tail);
@@ -167,7 +168,8 @@ class queue_ring {
   /// Claims the oldest values that are there in a row, up to `most` of them: done, empty, closed or awaited.
   [[nodiscard]] answer take(claim& all, std::size_t most = 1) noexcept {
     patience other;
-    position head = head_.load(std::memory_order_relaxed);  // [relaxed] The exchange says whether it is still so.
+    position head =
+        head_.load(std::memory_order_relaxed);  // [relaxed] The exchange says whether it is still so.
     for (;;) {
       if ((head & awaited) != 0) return answer::awaited;
       std::size_t there = 0;
@@ -225,8 +227,7 @@ class queue_ring {
   /// Sets the flag at the head; false if the ring is not full: it has then to be cleared.
   [[nodiscard]] bool await_room() noexcept {
     const position head = head_.fetch_or(awaited, std::memory_order_seq_cst) & ~ring_positions::flags;
-    return positions_.a_lap_later(head) ==
-           (tail_.load(std::memory_order_seq_cst) & ~ring_positions::flags);
+    return positions_.a_lap_later(head) == (tail_.load(std::memory_order_seq_cst) & ~ring_positions::flags);
   }
   void nobody_awaits_room() noexcept { head_.fetch_and(~awaited, std::memory_order_relaxed); }
 

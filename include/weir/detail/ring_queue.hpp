@@ -47,9 +47,12 @@ class ring_queue {
   placed put(T& value) noexcept {
     for (;;) {
       switch (ring_.put(value)) {
-        case ring::answer::done: return placed::taken;
-        case ring::answer::full: return placed::full;
-        case ring::answer::closed: return placed::closed;
+        case ring::answer::done:
+          return placed::taken;
+        case ring::answer::full:
+          return placed::full;
+        case ring::answer::closed:
+          return placed::closed;
         default:
           if (hand_over(value)) return placed::taken;
       }
@@ -122,9 +125,12 @@ class ring_queue {
           const departure done{*this, got};
           return outcome<T>{std::in_place, std::move(got.value())};
         }
-        case ring::answer::empty: return tell(refusal{refusal_reason::empty});
-        case ring::answer::closed: return tell(refused_for_ever(refusal_reason::closed));
-        default: break;
+        case ring::answer::empty:
+          return tell(refusal{refusal_reason::empty});
+        case ring::answer::closed:
+          return tell(refused_for_ever(refusal_reason::closed));
+        default:
+          break;
       }
       const std::lock_guard lock{mutex_};
       if (T* const oldest = oldest_held()) {
@@ -145,9 +151,12 @@ class ring_queue {
           for (; got.count != 0; ring_.done_with_first(got)) out.push_back(std::move(got.value()));
           return taken;
         }
-        case ring::answer::empty: return refusal{refusal_reason::empty};
-        case ring::answer::closed: return refused_for_ever(refusal_reason::closed);
-        default: break;
+        case ring::answer::empty:
+          return refusal{refusal_reason::empty};
+        case ring::answer::closed:
+          return refused_for_ever(refusal_reason::closed);
+        default:
+          break;
       }
       const std::lock_guard lock{mutex_};
       if (const std::size_t taken = take_held(out, most)) return taken;
@@ -371,9 +380,9 @@ class ring_queue {
 
   ring ring_;
   mutable std::mutex mutex_;
-  wait_list producers_;             // guarded by mutex_
-  wait_list consumers_;             // guarded by mutex_
-  std::uint64_t handed_over_ = 0;   // guarded by mutex_; without a place in the ring
+  wait_list producers_;              // guarded by mutex_
+  wait_list consumers_;              // guarded by mutex_
+  std::uint64_t handed_over_ = 0;    // guarded by mutex_; without a place in the ring
   event_counter taken_and_dropped_;  // without a place in the ring
   event_counter dropped_;
 };

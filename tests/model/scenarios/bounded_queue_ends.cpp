@@ -17,25 +17,32 @@ const scenario close_push{"bounded_queue",
                           {.preemptions = 3, .random_executions = 10'000},
                           close_and_push<queue_state>};
 
-const scenario close_pop{
-    "bounded_queue", "a close ends a pop that waits, and loses no accepted value", {}, close_and_pop<queue_state, 1>};
+const scenario close_pop{"bounded_queue",
+                         "a close ends a pop that waits, and loses no accepted value",
+                         {},
+                         close_and_pop<queue_state, 1>};
 const scenario close_pops{"bounded_queue",
                           "a close ends two pops that wait, and loses no accepted value",
                           {.preemptions = 3, .random_executions = 10'000},
                           close_and_pop<queue_state, 2>};
 
-const scenario close_empty{"bounded_queue", "a close ends all pops that wait for nothing", {}, close_alone<queue_state>};
+const scenario close_empty{
+    "bounded_queue", "a close ends all pops that wait for nothing", {}, close_alone<queue_state>};
 
-const scenario close_pushes{
-    "bounded_queue", "a close ends all pushes that wait for room that nobody makes", {}, close_full<queue_state>};
+const scenario close_pushes{"bounded_queue",
+                            "a close ends all pushes that wait for room that nobody makes",
+                            {},
+                            close_full<queue_state>};
 
 const scenario closed_twice{"bounded_queue", "two closes at once are one", {}, two_closes<queue_state>};
 
 const scenario taken_back{
     "bounded_queue", "what a close takes back was given to nobody else", {}, takes_back<queue_state>};
 
-const scenario promise_kept{
-    "bounded_queue", "a close that takes back leaves what was promised", {}, takes_back_from_promised<queue_state>};
+const scenario promise_kept{"bounded_queue",
+                            "a close that takes back leaves what was promised",
+                            {},
+                            takes_back_from_promised<queue_state>};
 
 // ---- a look
 

@@ -33,9 +33,10 @@ void puts_and_looks(world& w) {
   w.after([&s] { expect(!s.refused[0] || !s.refused[1], "one of the two was first"); });
 }
 
-const scenario two_empty{
-    "bounded_queue", "of two that fill one queue each and look into the other's one finds it filled", {},
-    puts_and_looks};
+const scenario two_empty{"bounded_queue",
+                         "of two that fill one queue each and look into the other's one finds it filled",
+                         {},
+                         puts_and_looks};
 
 /// Each takes from his own and puts into the other's.
 void takes_and_puts(world& w) {
@@ -52,8 +53,10 @@ void takes_and_puts(world& w) {
   w.after([&s] { expect(!s.refused[0] || !s.refused[1], "one of the two was first"); });
 }
 
-const scenario two_full{
-    "bounded_queue", "of two that empty one queue each and fill the other's one finds room", {}, takes_and_puts};
+const scenario two_full{"bounded_queue",
+                        "of two that empty one queue each and fill the other's one finds room",
+                        {},
+                        takes_and_puts};
 
 /// What was closed before is seen to be closed by who has seen it in another order.
 void closes_and_looks(world& w) {
@@ -69,9 +72,10 @@ void closes_and_looks(world& w) {
   w.after([&s] { expect(!s.refused[0] || !s.refused[1], "one of the two was first"); });
 }
 
-const scenario two_closed{
-    "bounded_queue", "of two that close one queue each and look at the other's one finds it closed", {},
-    closes_and_looks};
+const scenario two_closed{"bounded_queue",
+                          "of two that close one queue each and look at the other's one finds it closed",
+                          {},
+                          closes_and_looks};
 
 void several_at_once(world& w) {
   auto& s = w.make<queue_state>(2U);
@@ -79,7 +83,8 @@ void several_at_once(world& w) {
     std::vector<message> values;
     for (int i = 0; i < 3; ++i) values.push_back(queue_state::value_of(0, i));
     const auto pushed = s.queue.try_push_range(values);
-    for (int i = 0; i < static_cast<int>(pushed.pushed); ++i) s.accepted[0][static_cast<std::size_t>(i)] = true;
+    for (int i = 0; i < static_cast<int>(pushed.pushed); ++i)
+      s.accepted[0][static_cast<std::size_t>(i)] = true;
     expect(pushed.pushed >= 2 && pushed.ended.has_value() == (pushed.pushed == 3));
   });
   w.thread([&s] {
@@ -189,11 +194,13 @@ void both_drive_out(world& w) {
     expect(now.pushed == 4 && now.dropped == 2 && now.left == 2 && now.popped == 0);
     const auto first = s.queue.try_pop();
     const auto second = s.queue.try_pop();
-    expect(first->value % queue_state::most == 2 && second->value % queue_state::most == 2, "the newest stay");
+    expect(first->value % queue_state::most == 2 && second->value % queue_state::most == 2,
+           "the newest stay");
   });
 }
 
-const scenario both_out{"bounded_queue", "two that drive out the oldest drive out one each", {}, both_drive_out};
+const scenario both_out{
+    "bounded_queue", "two that drive out the oldest drive out one each", {}, both_drive_out};
 
 /// A consumer waits at a queue that drops its oldest: it is handed what comes, and nothing is dropped.
 void waits_where_oldest_go(world& w) {
@@ -212,8 +219,9 @@ void waits_where_oldest_go(world& w) {
   });
 }
 
-const scenario waited_out{
-    "bounded_queue", "who waits where the oldest are driven out is given the first or what is left", {},
-    waits_where_oldest_go};
+const scenario waited_out{"bounded_queue",
+                          "who waits where the oldest are driven out is given the first or what is left",
+                          {},
+                          waits_where_oldest_go};
 
 }  // namespace

@@ -82,8 +82,7 @@ void close_full(world& w) {
   auto& s = w.make<State>(1U);
   s.note(0, 0, s.queue.try_push(State::value_of(0, 0)));
   for (std::size_t p = 0; p < 2; ++p) {
-    w.thread(
-        [&s, p] { expect(refused_with(s.queue.push(State::value_of(p, 1)), refusal_reason::closed)); });
+    w.thread([&s, p] { expect(refused_with(s.queue.push(State::value_of(p, 1)), refusal_reason::closed)); });
   }
   w.thread([&s] { s.queue.close(); });
   w.after([&s] { s.expect_conserved(); });

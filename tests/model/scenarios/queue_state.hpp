@@ -18,7 +18,9 @@ namespace weir_model {
 template <bool MightThrow>
 struct basic_message {
   explicit basic_message(int v) : value{v} { count(1); }
-  basic_message(basic_message&& other) noexcept(!MightThrow) : value{std::exchange(other.value, -1)} { count(1); }
+  basic_message(basic_message&& other) noexcept(!MightThrow) : value{std::exchange(other.value, -1)} {
+    count(1);
+  }
   basic_message& operator=(basic_message&&) = delete;
   ~basic_message() { count(-1); }
 

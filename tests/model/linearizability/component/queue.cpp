@@ -229,13 +229,15 @@ campaigns judge_queue(const campaign_options& options) {
   return {
       campaign<component, subject>(options, consistent(options), "histories in real time", one_step),
       campaign<component, subject>(options, weak(options), "histories by happens-before", one_step),
-      campaign<component, guarded_subject>(options, consistent(options), "under a lock, histories in real time",
-                                           protocol),
-      campaign<component, guarded_subject>(options, weak(options), "under a lock, histories by happens-before",
-                                           protocol),
-      campaign<queue_of_a_waiter, guarded_subject>(
-          options, consistent(options), "documented: under a lock a promised value keeps its room", one_step, true),
-      campaign<component, shy_queue>(options, consistent(options), "planted: empty when two meet", one_step, true),
+      campaign<component, guarded_subject>(options, consistent(options),
+                                           "under a lock, histories in real time", protocol),
+      campaign<component, guarded_subject>(options, weak(options),
+                                           "under a lock, histories by happens-before", protocol),
+      campaign<queue_of_a_waiter, guarded_subject>(options, consistent(options),
+                                                   "documented: under a lock a promised value keeps its room",
+                                                   one_step, true),
+      campaign<component, shy_queue>(options, consistent(options), "planted: empty when two meet", one_step,
+                                     true),
       campaign<queue_of_tries, hasty_queue>(options, consistent(options),
                                             "planted: closed is looked at too early", one_step, true),
   };
