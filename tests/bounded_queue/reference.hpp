@@ -18,7 +18,7 @@ namespace weir_test {
 struct naive_queue {
   enum class end : std::uint8_t { none, granted, closed, thrown };
   struct waiting {
-    int value = 0;  // of a producer
+    int value = 0;  // of a producer, or handed to a consumer
     end how = end::none;
   };
   struct pushed_result {
@@ -30,6 +30,7 @@ struct naive_queue {
   std::size_t capacity;
   weir::overflow_policy overflow;
   bool tells_drops = true;
+  bool hands_over = false;  // a waiting consumer is given his value, not promised one
   std::deque<int> values{};
   std::vector<int> dropped{};  // as `on_drop` is told
   bool closed = false;
@@ -96,9 +97,17 @@ struct naive_queue {
       values.push_back(next.value);
       ++pushed;
     }
-    for (; available() != 0 && !consumers.empty(); ++promised) {
-      consumers.front()->how = end::granted;
+    while (available() != 0 && !consumers.empty()) {
+      waiting& next = *consumers.front();
       consumers.pop_front();
+      next.how = end::granted;
+      if (!hands_over) {
+        ++promised;
+        continue;
+      }
+      next.value = values.front();
+      values.pop_front();
+      ++popped;
     }
   }
 

@@ -66,7 +66,8 @@ class game {
       : in_{in},
         model_{.capacity = in.within<std::size_t>(1, 7),
                .overflow = static_cast<weir::overflow_policy>(in.below(4)),
-               .tells_drops = in.flag()} {
+               .tells_drops = in.flag(),
+               .hands_over = !throws} {
     if (model_.tells_drops) {
       queue_.emplace(
           options(),
@@ -277,7 +278,9 @@ class game {
     try {
       const auto got = pop();
       conclude(self, got, stop);
-      if (got) {
+      if (got && model_.hands_over) {
+        expect(got->value == self.value, "a waiter gets the value that he was handed");
+      } else if (got) {
         bool thrown = false;
         expect(got->value == model_.pop(thrown) && !thrown, "a waiter gets the oldest value");
       }
@@ -295,7 +298,7 @@ class game {
     std::erase(model_.consumers, &self);
     if (self.how == naive_queue::end::granted) {
       expect(got.has_value(), "who was granted a value gets one");
-      --model_.promised;
+      if (!model_.hands_over) --model_.promised;
       return;
     }
     ++refused_;
@@ -388,6 +391,7 @@ class game {
       if (waits) {
         std::erase(stops_, &stop);
         conclude(self, got, stop);
+        if (got && model_.hands_over) expected.push_back(self.value);
         if (got) thrown = take_into(expected, batch);
       } else if (!got) {
         ++refused_;
