@@ -44,8 +44,8 @@ struct bounded_queue_options {
   overflow_policy overflow = overflow_policy::block;
 };
 
-/// What a queue has done: `pushed == popped + dropped + left`, exactly.  Of one instant, but that a value which
-/// a call is just dropping may still count as popped.
+/// What a queue has done: `pushed == popped + dropped + left`, exactly.  As recent as it can be read while calls
+/// are going on: a value on its way is counted or not, one that is just dropped may still count as popped.
 struct bounded_queue_stats {
   std::uint64_t pushed = 0;    ///< values taken from producers
   std::uint64_t popped = 0;    ///< values given to consumers, `close_and_take` included

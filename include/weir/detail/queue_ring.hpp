@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: BSL-1.0
 #pragma once
 
+#include <algorithm>
 #include <atomic>
 #include <bit>
 #include <cstddef>
@@ -168,8 +169,7 @@ class queue_ring {
   /// Claims the oldest values that are there in a row, up to `most` of them: done, empty, closed or awaited.
   [[nodiscard]] answer take(claim& all, std::size_t most = 1) noexcept {
     patience other;
-    position head =
-        head_.load(std::memory_order_relaxed);  // [relaxed] The exchange says whether it is still so.
+    position head = head_now();
     for (;;) {
       if ((head & awaited) != 0) return answer::awaited;
       std::size_t there = 0;
@@ -185,12 +185,13 @@ class queue_ring {
         all = {this, first, there};
         return answer::done;
       }
+      // [seq_cst] As in pass.
       const position tail = tail_.load(std::memory_order_seq_cst);
       if ((tail & ~ring_positions::flags) == head) {
         return (tail & shut) != 0 ? answer::closed : answer::empty;
       }
       other.wait();
-      head = head_.load(std::memory_order_relaxed);
+      head = head_now();
     }
   }
 
@@ -218,21 +219,25 @@ class queue_ring {
 
   /// Sets the flag at the tail; false if the ring is not empty: it has then to be cleared.
   [[nodiscard]] bool await_value() noexcept {
-    const position tail = tail_.fetch_or(awaited, std::memory_order_seq_cst);
-    return (head_.load(std::memory_order_seq_cst) & ~ring_positions::flags) ==
-           (tail & ~ring_positions::flags);
+    // [relaxed] The exchange finds the last tail, and a head can only be older than it is: if they are equal the
+    // ring is empty, and stays so while the flag stands.
+    const position tail = tail_.fetch_or(awaited, std::memory_order_relaxed) & ~ring_positions::flags;
+    return tail == (head_.load(std::memory_order_relaxed) & ~ring_positions::flags);
   }
+  /// [relaxed] Nobody has passed the tail meanwhile.
   void nobody_awaits_values() noexcept { tail_.fetch_and(~awaited, std::memory_order_relaxed); }
 
   /// Sets the flag at the head; false if the ring is not full: it has then to be cleared.
   [[nodiscard]] bool await_room() noexcept {
-    const position head = head_.fetch_or(awaited, std::memory_order_seq_cst) & ~ring_positions::flags;
-    return positions_.a_lap_later(head) == (tail_.load(std::memory_order_seq_cst) & ~ring_positions::flags);
+    // [relaxed] As in await_value, with the ends exchanged.
+    const position head = head_.fetch_or(awaited, std::memory_order_relaxed) & ~ring_positions::flags;
+    return positions_.a_lap_later(head) == (tail_.load(std::memory_order_relaxed) & ~ring_positions::flags);
   }
-  void nobody_awaits_room() noexcept { head_.fetch_and(~awaited, std::memory_order_relaxed); }
+  /// [F] seq_cst: release, pairs with [E]; and what was taken meanwhile has its place in the order as in pass.
+  void nobody_awaits_room() noexcept { head_.fetch_and(~awaited, std::memory_order_seq_cst); }
 
-  /// Keeps consumers out, as if somebody waited for room.
-  void hold_consumers() noexcept { head_.fetch_or(awaited, std::memory_order_seq_cst); }
+  /// Keeps consumers out, as if somebody waited for room.  [relaxed] As in await_room.
+  void hold_consumers() noexcept { head_.fetch_or(awaited, std::memory_order_relaxed); }
 
   /// With the flag at the head set: the oldest value; null if there is none or it is still on its way in.
   [[nodiscard]] T* oldest() noexcept {
@@ -252,8 +257,8 @@ class queue_ring {
     const position head = held_head();
     place& at = at_position(head);
     std::destroy_at(at.value());
-    // [seq_cst] As in pass.
-    head_.store(positions_.next(head) | awaited, std::memory_order_seq_cst);
+    // [relaxed] Nobody passes before the flag is cleared, [F].
+    head_.store(positions_.next(head) | awaited, std::memory_order_relaxed);
     // [D] As in done_with_first.
     at.stamp.store(positions_.a_lap_later(head), std::memory_order_release);
   }
@@ -264,9 +269,9 @@ class queue_ring {
     const position tail = positions_.a_lap_later(head);
     place& at = at_position(head);
     std::destroy_at(at.value());
-    // [seq_cst] As in pass.  Nobody passes the tail of a full ring, so that it may be stored.
-    head_.store(positions_.next(head) | awaited, std::memory_order_seq_cst);
-    tail_.store(positions_.next(tail), std::memory_order_seq_cst);
+    // [relaxed] As in remove_oldest; nobody passes the tail of a full ring either, so that it may be stored.
+    head_.store(positions_.next(head) | awaited, std::memory_order_relaxed);
+    tail_.store(positions_.next(tail), std::memory_order_relaxed);
     fill(at, tail, next);
   }
 
@@ -275,28 +280,32 @@ class queue_ring {
 
   // And from here on without it.
 
+  /// [seq_cst] As in pass.
   [[nodiscard]] bool closed() const noexcept { return (tail_.load(std::memory_order_seq_cst) & shut) != 0; }
 
   struct counts {
     std::uint64_t put;
     std::uint64_t left;
   };
-  /// Of one instant, unless the ends move faster than they can be read.
+  /// Of a recent instant, unless the ends move faster than they can be read.
   [[nodiscard]] counts count() const noexcept {
-    position head = head_.load(std::memory_order_seq_cst);
+    // [relaxed] All three: whoever asks sees what he has done himself, and that is all that can be asked.
+    position head = head_.load(std::memory_order_relaxed);
     for (int tries = 0;; ++tries) {
-      const position tail = tail_.load(std::memory_order_seq_cst);
-      const position again = head_.load(std::memory_order_seq_cst);
-      if (((head ^ again) & ~ring_positions::flags) == 0 || tries == 16) {
+      const position tail = tail_.load(std::memory_order_relaxed);
+      const position again = head_.load(std::memory_order_relaxed);
+      if (((head ^ again) & ~ring_positions::flags) == 0 || tries == most_tries) {
         const std::uint64_t in = positions_.count(tail);
         const std::uint64_t out = positions_.count(head);
-        return {in, out < in ? (in - out < count_ ? in - out : count_) : 0};
+        return {in, out < in ? std::min<std::uint64_t>(in - out, count_) : 0};
       }
       head = again;
     }
   }
 
  private:
+  static constexpr int most_tries = 16;
+
   [[nodiscard]] place& at_position(position p) const noexcept { return places_[positions_.index(p)]; }
   [[nodiscard]] position stamp_of(position p) const noexcept {
     return at_position(p).stamp.load(std::memory_order_relaxed);  // [relaxed] For the hints alone.
@@ -304,7 +313,8 @@ class queue_ring {
 
   /// seq_cst: that something was put or taken has a place in the one order in which ends are found empty or full.
   [[nodiscard]] static bool pass(std::atomic<position>& end, position& from, position to) noexcept {
-    return end.compare_exchange_weak(from, to, std::memory_order_seq_cst, std::memory_order_relaxed);
+    // Of those that fail [E] acquire, where it is the head.
+    return end.compare_exchange_weak(from, to, std::memory_order_seq_cst, std::memory_order_acquire);
   }
 
   void fill(place& at, position p, T& value) noexcept {
@@ -316,6 +326,12 @@ class queue_ring {
   [[nodiscard]] bool is_full(position tail) const noexcept {
     const position head = head_.load(std::memory_order_seq_cst) & ~ring_positions::flags;
     return positions_.a_lap_later(head) == tail;
+  }
+
+  [[nodiscard]] position head_now() const noexcept {
+    // [E] acquire, pairs with [F]: who sees that nobody waits for room any more sees the tail that those who
+    // waited have moved on.
+    return head_.load(std::memory_order_acquire);
   }
 
   /// The head, whose flag is set.

@@ -77,6 +77,59 @@ const scenario two_closed{"bounded_queue",
                           {},
                           closes_and_looks};
 
+/// Where one takes from a full queue while somebody waits for the room, it is full before and after.
+void never_empty(world& w) {
+  auto& s = w.make<queue_state>(1U);
+  auto& stayed_full = w.make<bool>(false);
+  s.note(0, 0, s.queue.try_push(queue_state::value_of(0, 0)));
+  w.thread([&s] { s.note(1, 0, s.queue.push(queue_state::value_of(1, 0))); });
+  w.thread([&] {
+    stayed_full = s.queue.stats().waiting_producers == 1;
+    s.note(0, s.queue.try_pop());
+  });
+  w.thread([&s] { s.note(1, s.queue.try_pop()); });
+  w.after([&] {
+    if (stayed_full) expect(s.popped() == 2, "nobody finds it empty");
+    s.expect_conserved();
+  });
+}
+
+const scenario full_all_the_time{
+    "bounded_queue", "a full queue where somebody waits for room is never found empty", {}, never_empty};
+
+struct two_crowds {
+  queue_type one{weir::bounded_queue_options{.capacity = 2}};
+  queue_type other{weir::bounded_queue_options{.capacity = 2}};
+  std::array<bool, 2> refused{};
+
+  /// Takes two where somebody waits, so that one place is left free, and puts into the other's.
+  void take_and_put(queue_type& mine, queue_type& others, bool& no) {
+    if (mine.stats().waiting_producers == 1) {
+      std::vector<message> out;
+      expect(mine.try_pop_n(out, 2).has_value() && out.size() == 2);
+      no = !others.try_push(message{1}).has_value();
+    } else {
+      for (int i = 0; i < 2; ++i) expect(mine.pop().has_value());
+    }
+  }
+};
+
+void crowds(world& w) {
+  auto& s = w.make<two_crowds>();
+  for (queue_type* const queue : {&s.one, &s.other}) {
+    for (int i = 0; i < 2; ++i) expect(queue->try_push(message{i}).has_value());
+    w.thread([queue] { expect(queue->push(message{3}).has_value()); });
+  }
+  w.thread([&s] { s.take_and_put(s.one, s.other, s.refused[0]); });
+  w.thread([&s] { s.take_and_put(s.other, s.one, s.refused[1]); });
+  w.after([&s] { expect(!s.refused[0] || !s.refused[1], "one of the two was first"); });
+}
+
+const scenario two_crowded{"bounded_queue",
+                           "of two that take from a crowded queue each and fill the other's one finds room",
+                           {.preemptions = 1, .random_executions = 10'000},
+                           crowds};
+
 void several_at_once(world& w) {
   auto& s = w.make<queue_state>(2U);
   w.thread([&s] {
