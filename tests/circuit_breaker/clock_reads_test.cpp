@@ -191,6 +191,12 @@ TEST_CASE("a permit that takes the place of another keeps its place among the wa
   static_cast<void>(b.breaker.state());
   CHECK(b.breaker.stats().window_calls == 1);
   CHECK(b.breaker.stats().window_slow == 0);
+  const auto third = b.breaker.try_acquire();
+  const auto fourth = b.breaker.try_acquire();
+  b.time.advance(2s);
+  static_cast<void>(b.breaker.state());
+  CHECK(b.breaker.stats().window_calls == 3);  // both places are free again, and each is one
+  CHECK(b.breaker.stats().window_slow == 2);
 }
 
 TEST_CASE("a breaker that watches a call is not as new, one that is new is at any time",

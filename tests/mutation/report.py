@@ -45,14 +45,16 @@ def conclude(options, mutants, verdicts, runner, list_file, partial, last):
     survivors, wrong = [], []
     for m in mutants:
         totals[m.header] += 1
-        if verdicts[m.id] is not None:
+        verdict = verdicts[m.id]
+        # A search that outgrows its time refutes no argument: the same behaviour may cost more steps.
+        if m.key in listed and (verdict is None or verdict[1] == 'spins'):
+            equal[m.header] += 1
+        elif verdict is None:
+            survivors.append(m)
+        else:
             killed[m.header] += 1
             if m.key in listed:
-                wrong.append(f'listed as equivalent, yet killed by {verdicts[m.id][0]}: {m.describe()}')
-        elif m.key in listed:
-            equal[m.header] += 1
-        else:
-            survivors.append(m)
+                wrong.append(f'listed as equivalent, yet killed by {verdict[0]}: {m.describe()}')
     if not partial:
         here = {m.key for m in mutants}
         wrong += [f'listed as equivalent, yet there is no such mutant: {key}' for key in listed
