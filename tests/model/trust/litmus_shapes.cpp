@@ -136,9 +136,9 @@ void ordered_reads(world& w, outcome_book& book) {
   w.after([&] { book.add({s.seen[0], s.seen[1], s.seen[2], s.seen[3]}); });
 }
 
-const litmus ordered_reads_commute_not{
-    "R+R, seq_cst reads after relaxed stores",
-    "0000 0101 0201 1010 2010 1112 1121 1212 1221 2112 2121 2212 2221", ordered_reads};
+const litmus ordered_reads_commute_not{"R+R, seq_cst reads after relaxed stores",
+                                       "0000 0101 0201 1010 2010 1112 1121 1212 1221 2112 2121 2212 2221",
+                                       ordered_reads};
 
 // ---- message passing: is what was written before the flag seen after it?
 
