@@ -100,6 +100,7 @@ class queue_ring {
   explicit queue_ring(std::size_t places)
       : positions_{places}, count_{places}, places_{std::allocator<place>{}.allocate(places)} {
     position p = 0;
+    // [relaxed] Nobody else knows the ring yet.
     for (std::size_t i = 0; i < places; ++i, p = positions_.next(p)) {
       std::construct_at(&places_[i])->stamp.store(p, std::memory_order_relaxed);
     }
@@ -185,7 +186,7 @@ class queue_ring {
         all = {this, first, there};
         return answer::done;
       }
-      // [seq_cst] As in pass.
+      // [G] seq_cst, as in pass.
       const position tail = tail_.load(std::memory_order_seq_cst);
       if ((tail & ~ring_positions::flags) == head) {
         return (tail & shut) != 0 ? answer::closed : answer::empty;
@@ -276,11 +277,11 @@ class queue_ring {
   }
 
   /// No value is put after this.
-  void close() noexcept { tail_.fetch_or(shut, std::memory_order_seq_cst); }  // [seq_cst] As in pass.
+  void close() noexcept { tail_.fetch_or(shut, std::memory_order_seq_cst); }  // [G] seq_cst, as in pass.
 
   // And from here on without it.
 
-  /// [seq_cst] As in pass.
+  /// [G] seq_cst, as in pass.
   [[nodiscard]] bool closed() const noexcept { return (tail_.load(std::memory_order_seq_cst) & shut) != 0; }
 
   struct counts {
@@ -311,7 +312,7 @@ class queue_ring {
     return at_position(p).stamp.load(std::memory_order_relaxed);  // [relaxed] For the hints alone.
   }
 
-  /// seq_cst: that something was put or taken has a place in the one order in which ends are found empty or full.
+  /// [G] seq_cst: that something was put or taken has a place in the one order in which ends are found empty or full.
   [[nodiscard]] static bool pass(std::atomic<position>& end, position& from, position to) noexcept {
     // Of those that fail [E] acquire, where it is the head.
     return end.compare_exchange_weak(from, to, std::memory_order_seq_cst, std::memory_order_acquire);
