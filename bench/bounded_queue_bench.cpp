@@ -6,7 +6,6 @@
 #include <memory>
 #include <string>
 #include <thread>
-#include <utility>
 
 #include <weir/bounded_queue.hpp>
 
@@ -19,13 +18,13 @@ constexpr std::size_t capacity = 1024;
 struct weir_queue {
   explicit weir_queue(std::size_t n) : queue{weir::bounded_queue_options{.capacity = n}} {}
 
-  bool try_push(std::uint64_t v) { return queue.try_push(std::move(v)).has_value(); }
+  bool try_push(std::uint64_t v) { return queue.try_push(v).has_value(); }
   bool try_pop(std::uint64_t& v) {
     const auto got = queue.try_pop();
     if (got) v = *got;
     return got.has_value();
   }
-  void push(std::uint64_t v) { static_cast<void>(queue.push(std::move(v))); }
+  void push(std::uint64_t v) { static_cast<void>(queue.push(v)); }
   std::uint64_t pop() { return *queue.pop(); }
 
   weir::bounded_queue<std::uint64_t> queue;
