@@ -6,7 +6,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <functional>
-#include <limits>
+#include <iterator>
 #include <list>
 #include <random>
 #include <utility>
