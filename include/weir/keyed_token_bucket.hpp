@@ -304,7 +304,7 @@ class keyed_token_bucket {
     void add(Key&& key) noexcept { keys_[count_++].emplace(std::move(key)); }
 
    private:
-    std::optional<Key> keys_[swept_at_once + 1];
+    std::optional<Key> keys_[swept_at_once];  // one step of the sweep, or the one that made room
     int count_ = 0;
   };
 

@@ -80,4 +80,19 @@ void reconfigured(world& w) {
 const scenario reconfigured_{
     "keyed", "a reconfiguration reaches the buckets of all shards at one instant", {}, reconfigured};
 
+void counts_read(world& w) {
+  auto& map = w.make<still_limits>(weir::keyed_options{.max_keys = 4, .shards = 1}, one_in_ten);
+  w.thread([&] {
+    static_cast<void>(map.try_acquire(7));
+    static_cast<void>(map.erase(7));
+  });
+  w.thread([&] {
+    const auto s = map.stats();
+    expect(s.keys.created == s.keys.keys + s.keys.erased && s.granted == s.keys.created, "of one instant");
+  });
+  w.after([&] { expect(map.stats().keys.erased == 1 && map.size_approx() == 0); });
+}
+const scenario counts_read_{
+    "keyed", "the counts of a shard of buckets are of one instant, while keys come and go", {}, counts_read};
+
 }  // namespace
